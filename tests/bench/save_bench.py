@@ -19,11 +19,11 @@ import numpy as np
 import tensorflow as tf
 from speechmodel_stagekit.durable import sync_folder
 from speechmodel_training.background import BackgroundWriter
-from speechmodel_training.checkpoints import write_tensors
 from speechmodel_training.device import prepare_device
 from speechmodel_training.features import COEFFICIENTS
 from speechmodel_training.learner import Batch, Learner, Tensors, sum_of_tensors
 from speechmodel_training.network import Geometry
+from speechmodel_training.tensor_files import write_tensors
 
 UNITS, LABELS, CLIPS, FRAMES = 2048, 30, 2, 20
 

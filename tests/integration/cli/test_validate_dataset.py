@@ -253,3 +253,16 @@ def test_an_interrupted_analysis_leaves_nothing_behind(number: signal.Signals, c
         running.send_signal(number)
         assert until_ended(running) == code
     assert list(temporary.iterdir()) == []
+
+
+def test_the_checkpoint_of_init_from_is_looked_for_where_its_claim_is_here(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    initial = "  training: {initFrom: {persistentVolumeClaim: {claimName: old, path: train-9}}}\n"
+    manifest.write_text(MANIFEST + initial, encoding="utf-8")
+    assert main(["validate", str(manifest), "--dataset"]) == 0
+    problem = f"not checked: training.initFrom: the folder {tmp_path}/old of the claim old does not exist"
+    assert problem in capsys.readouterr().err
+    (tmp_path / "old").mkdir()
+    assert main(["validate", str(manifest), "--dataset"]) == 1
+    assert f"training.initFrom: {tmp_path}/old/train-9 does not exist; correct its path" in capsys.readouterr().err

@@ -95,6 +95,11 @@ BAD: list[tuple[str, Any, str]] = [
         {"initFrom": {"persistentVolumeClaim": {"claimName": "old"}, "dropLayers": 6}},
         "spec.training.initFrom.dropLayers",
     ),
+    (
+        "spec.training",
+        {"initFrom": {"persistentVolumeClaim": {"claimName": "old"}, "dropLayers": 1, "resume": True}},
+        "dropLayers must be 0 with resume",
+    ),
     ("spec.training", {"numWorkers": 0}, "spec.training.numWorkers"),
     ("spec.training", {"engine": "Coqui"}, 'supported values: "Native", "CoquiSTT"'),
     (

@@ -192,9 +192,14 @@ def test_a_checkpoint_in_a_bucket_is_named_by_its_place_and_not_by_its_access() 
         initial = {"s3": {"bucket": "old"} | more, "dropLayers": drop}
         return keys_of(_with(BASE, "training.initFrom", initial))["lineage"]
 
+    def resumed(resume: bool) -> str:
+        initial = {"s3": {"bucket": "old"}, "resume": resume}
+        return keys_of(_with(BASE, "training.initFrom", initial))["lineage"]
+
     assert lineage(secretRef={"name": "x"}) == lineage(region="eu-west-1") == lineage()
     places = [lineage(), lineage(prefix="en"), lineage(endpoint="http://s3:9000"), lineage(bucket="other"), lineage(1)]
-    assert len(set(places)) == 5
+    assert resumed(False) == lineage()
+    assert len({*places, resumed(True)}) == 6
 
 
 def test_a_new_restart_token_downloads_the_checkpoint_again() -> None:

@@ -84,6 +84,25 @@ def test_two_versions_of_each_clip_take_half_of_the_clips_and_epochs(
     assert choose_settings(dataset, layer_norm=True, two_versions=True) == normed
 
 
+@pytest.mark.parametrize(
+    ("dataset", "units", "rate", "plain_rate"),
+    [
+        (EXAMPLE, 32, 0.005, 0.0015),
+        (EXAMPLE, 300, 0.004, 0.001),
+        (EXAMPLE, 2048, 0.001, 0.0005),
+        (EXAMPLE, 4096, 0.001, 0.0005),
+        (facts(300_000, 400), 192, 0.001, 0.0005),
+    ],
+    ids=str,
+)
+def test_a_wide_network_on_little_data_has_the_rate_of_its_width(
+    dataset: TrainingFacts, units: int, rate: float, plain_rate: float
+) -> None:
+    normed, plain = (choose_settings(dataset, layer_norm=each, hidden_units=units) for each in (True, False))
+    assert (normed.hidden_units, normed.learning_rate, plain.learning_rate) == (units, rate, plain_rate)
+    assert plain.batch_size == choose_settings(dataset).batch_size
+
+
 def test_consistency_goes_with_a_batch_size_that_is_given_and_is_turned_off_by_0() -> None:
     chosen = choose_settings(EXAMPLE, two_versions=True)
     assert chosen.with_given(Hyperparameters(), 30, ScheduleType.AUTO).consistency == 0.2

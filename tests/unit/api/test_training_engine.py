@@ -12,7 +12,7 @@ from speechmodel_api.training_spec import NO_GPUS_MESSAGE, NO_GPUS_RULE, Trainin
 REFUSED = {
     "schedule.type must be Constant or Auto": {"schedule": {"type": "Cosine"}},
     "hyperparameters.gradientClipNorm must be left out": {"hyperparameters": {"gradientClipNorm": 10}},
-    "hyperparameters.consistency must be left out": {"hyperparameters": {"consistency": 0.2}},
+    "hyperparameters.consistency must be 0 or left out": {"hyperparameters": {"consistency": 0.2}},
     "initFrom must be left out": {"initFrom": {"s3": {"bucket": "old"}}},
     "earlyStop.minDelta and reduceOnPlateau.minDelta must be equal": {
         "earlyStop": {"minDelta": 0.1},
@@ -58,6 +58,15 @@ def test_a_setting_that_coqui_lacks_is_refused_with_the_name_of_its_field(
     Training.model_validate(settings)
 
 
+def test_all_settings_that_coqui_lacks_are_named_at_once() -> None:
+    settings = {"engine": "CoquiSTT", "precision": "BFloat16", "numWorkers": 2, "augmentation": ["speed", "overlay"]}
+    with pytest.raises(ValidationError) as error:
+        Training.model_validate(settings)
+    for sentence in (*refused_by_the_server(**settings), "not have 'speed' with", "not have 'overlay' with"):
+        assert sentence in str(error.value)
+    assert len(refused_by_the_server(**settings)) == 2
+
+
 @pytest.mark.parametrize(
     "resources",
     [
@@ -80,6 +89,7 @@ def test_coqui_holds_no_gpu_of_any_name(resources: dict[str, Any]) -> None:
         {"schedule": {"type": "Constant"}, "hyperparameters": {"layerNorm": True, "hiddenUnits": 64}},
         {"earlyStop": {"minDelta": 0.1}, "reduceOnPlateau": {"minDelta": 0.1}},
         {"earlyStop": {}},
+        {"hyperparameters": {"consistency": 0.0}},
         {"podTemplate": {"resources": {"limits": {"cpu": "2"}}}},
         {"podTemplate": {"resources": {"limits": {"cpu": "2", "nvidia.com/gpu": "0"}, "requests": {"cpu": "1"}}}},
         {"augmentation": ["warp[p=0.5,nt=2]", "add[domain=signal,stddev=0.1:0.2~0.05]"]},

@@ -1,12 +1,19 @@
 """The meaning of a manifest on this machine."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from speechmodel_api.keys import publish_key
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_cli.local.embedded_s3 import ENDPOINT, EmbeddedStore
-from speechmodel_cli.local.errors import CredentialsMissing, DatasetMissing
+from speechmodel_cli.local.errors import (
+    CheckpointMissing,
+    ClaimMissing,
+    CredentialsMissing,
+    DatasetMissing,
+    EngineMissing,
+)
 from speechmodel_cli.local.model import LocalModel, read_claims
 from speechmodel_cli.local.object_store import ManifestStore, reading_access
 from speechmodel_cli.run import RunOptions, run
@@ -132,7 +139,31 @@ def test_a_checkpoint_in_a_bucket_needs_the_keys_of_its_secret_in_the_environmen
         in_bucket.require_checkpoint_keys()
     on_claim = local(tmp_path, training={"initFrom": {"persistentVolumeClaim": {"claimName": "old", "path": "en"}}})
     assert on_claim.init_from == tmp_path / "old/en"
-    on_claim.require_checkpoint_keys()
+
+
+def test_a_checkpoint_that_is_not_there_is_named_with_what_to_do(tmp_path: Path) -> None:
+    model = local(
+        tmp_path, training={"initFrom": {"persistentVolumeClaim": {"claimName": "old", "path": "en/train-9"}}}
+    )
+    with pytest.raises(ClaimMissing, match=r"/old of the claim old does not exist; .* --claim old=FOLDER"):
+        model.require_checkpoint()
+    (tmp_path / "old/en").mkdir(parents=True)
+    with pytest.raises(CheckpointMissing, match=r"/old/en/train-9 does not exist; correct its path"):
+        model.require_checkpoint()
+    (tmp_path / "old/en/train-9.index").touch()
+    model.require_checkpoint()
+
+
+def test_the_python_of_coqui_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = local(tmp_path, training={"engine": "CoquiSTT"})
+    monkeypatch.delenv("SPEECHMODEL_COQUI_PYTHON", raising=False)
+    with pytest.raises(
+        EngineMissing, match="SPEECHMODEL_COQUI_PYTHON does not name a program; set it to the python of an"
+    ):
+        model.require_engine()
+    local(tmp_path).require_engine()
+    monkeypatch.setenv("SPEECHMODEL_COQUI_PYTHON", sys.executable)
+    model.require_engine()
 
 
 def test_fields_that_only_a_cluster_can_make_true_are_named_when_they_are_given(tmp_path: Path) -> None:
@@ -194,3 +225,28 @@ def test_a_secret_stands_for_the_environment(tmp_path: Path, monkeypatch: pytest
         store.require(local(tmp_path).spec.publish.s3)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     store.require(local(tmp_path).spec.publish.s3)
+
+
+@pytest.mark.parametrize(
+    ("training", "sentence"),
+    [
+        (
+            "engine: CoquiSTT",
+            "training.engine is CoquiSTT, but the environment variable SPEECHMODEL_COQUI_PYTHON does not",
+        ),
+        ("initFrom: {persistentVolumeClaim: {claimName: old}}", "training.initFrom: the folder "),
+    ],
+)
+def test_what_training_lacks_ends_a_run_before_its_recordings_are_prepared(
+    training: str,
+    sentence: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("SPEECHMODEL_COQUI_PYTHON", raising=False)
+    (tmp_path / "voices").mkdir()
+    (tmp_path / "model.yaml").write_text(f"{MANIFEST}  training: {{{training}}}\n", encoding="utf-8")
+    assert run(RunOptions(tmp_path / "model.yaml", tmp_path / "state")) == 1
+    assert capsys.readouterr().err.startswith(sentence)
+    assert not list(tmp_path.glob("state/espejo/runs/*"))

@@ -193,6 +193,30 @@ BAD = {
         TEXT + "  training: {storage: {claimName: a, volumeClaimTemplate: {}}}\n",
         "8: spec.training.storage: set either claimName or volumeClaimTemplate, not both",
     ),
+    "a flag of DeepSpeech": (
+        TEXT + "  training: {hyperparameters: {n_hidden: 2048}}\n",
+        "8: spec.training.hyperparameters.n_hidden: unknown field; n_hidden of DeepSpeech is spec.training.hyperparameters.hiddenUnits "
+        "here",
+    ),
+    "an address of S3 as a bucket": (
+        TEXT + "  training: {initFrom: {s3: {bucket: 's3://old/deep/speech/'}}}\n",
+        "8: spec.training.initFrom.s3.bucket: must be the name of the bucket alone, not 's3://old/deep/speech/'; write bucket: old and "
+        "prefix: deep/speech",
+    ),
+    "a URL as a bucket": (
+        TEXT + f"  training: {{initFrom: {{s3: {{bucket: 'https://{'a' * 70}.com/old'}}}}}}\n",
+        f"8: spec.training.initFrom.s3.bucket: must be the name of the bucket alone, not 'https://{'a' * 70}.com/old'; the address of the "
+        "service is endpoint, and a folder is prefix",
+    ),
+    "a prefix with a slash at its end": (
+        TEXT + "  training: {initFrom: {s3: {bucket: old, prefix: en/}}}\n",
+        "8: spec.training.initFrom.s3.prefix: 'en/' does not match ^([A-Za-z0-9!_.*'()-]+(/[A-Za-z0-9!_.*'()-]+)*)?$; write it without a "
+        "slash at either end, such as speech/models",
+    ),
+    "a resumed checkpoint without its output layer": (
+        TEXT + "  training: {initFrom: {persistentVolumeClaim: {claimName: a}, resume: true, dropLayers: 1}}\n",
+        "8: spec.training.initFrom: dropLayers must be 0 with resume, which continues all layers; leave one of them out",
+    ),
     "a setting that the engine lacks": (
         TEXT + "  training: {engine: CoquiSTT, schedule: {type: Cosine}}\n",
         "8: spec.training: schedule.type must be Constant or Auto with the engine CoquiSTT, whose learning rate is constant",
@@ -283,7 +307,8 @@ BAD = {
     "half of a character": (
         TEXT.replace("bucket: models", 'bucket: "models\\ud83d"'),
         "7: spec.publish.s3.bucket: has half of a surrogate pair, such as \\ud83d alone; write the character itself\n"
-        "7: spec.publish.s3.bucket: 'models?' does not match ^[a-z0-9][a-z0-9.-]*[a-z0-9]$",
+        "7: spec.publish.s3.bucket: 'models?' does not match ^[a-z0-9][a-z0-9.-]*[a-z0-9]$; write the name of the bucket alone, such "
+        "as models",
     ),
     "a label of the SpeechModel that is not a string": (
         TEXT.replace("{name: espejo}", "{name: espejo, labels: {tier: 1}}"),

@@ -1,8 +1,11 @@
 """Saves beside training: what is written, in which order, and what happens when a write fails."""
 
+import shutil
+import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from queue import Queue
 from types import SimpleNamespace
@@ -13,7 +16,7 @@ import tensorflow as tf
 from speechmodel_api.reasons import Reason
 from speechmodel_stagekit.errors import Stopped, TryAgain
 from speechmodel_stagekit.program import stop_requested
-from speechmodel_training import checkpoints, clocks
+from speechmodel_training import checkpoints, clocks, tensor_files
 from speechmodel_training.checkpoints import CheckpointStore, read_state
 from speechmodel_training.errors import Superseded
 from speechmodel_training.learner import Batch, Gradients, Learner, Measured, Tensors
@@ -36,7 +39,7 @@ FIRST_SAVE = 4
 @pytest.fixture
 def on_write(monkeypatch: pytest.MonkeyPatch) -> OnWrite:
     """Has a function called in the middle of the first write of a training, or the first of one kind: step or best."""
-    write = checkpoints.write_tensors
+    write = tensor_files.write_tensors
 
     def choose(action: Callable[[], None], kind: str = "") -> None:
         actions = [action]
@@ -253,23 +256,61 @@ def test_an_epoch_that_was_stopped_after_its_last_step_keeps_its_rate(
     assert len(set(rates[0])) > 1
 
 
-def test_a_full_disk_ends_training_and_leaves_the_last_checkpoint_whole(
+@pytest.fixture
+def full_disk(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Lets the volume of the checkpoints be full for a while. It is a real one where tests may mount."""
+    folder = workspace.path / "checkpoints"
+    folder.mkdir()
+
+    def mount(options: str) -> bool:
+        return not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True
+        ).returncode
+
+    mounted = mount("size=64m")
+
+    def no_space(**_: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            if mounted:
+                assert mount(f"remount,size={shutil.disk_usage(folder).used + 100_000}")
+            else:
+                patch.setattr(tf.raw_ops, "SaveV2", no_space)
+            yield
+            assert not mounted or mount("remount,size=64m")
+
+    yield full
+    if mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)  # TensorFlow keeps files open
+
+
+def test_a_full_disk_ends_training_and_leaves_the_last_checkpoint_whole(
+    workspace: Workspace, full_disk: Callable[[], AbstractContextManager[None]]
 ) -> None:
     workspace.train(maxEpochs=1)
     assert steps_on_disk(workspace) == [FIRST_SAVE]
-
-    def full(**_: object) -> None:
-        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tf.raw_ops, "SaveV2", full)
-        with pytest.raises(TryAgain, match="No space left on device") as failed:
-            workspace.train(maxEpochs=200, key="33333333")
+    with full_disk(), pytest.raises(TryAgain, match="No space left on device") as failed:
+        workspace.train(maxEpochs=200, key="33333333")
     assert failed.value.reason == Reason.STORAGE_FULL
     assert steps_on_disk(workspace) == [FIRST_SAVE]
     assert not list(workspace.lineage.glob(".step-*"))
     assert workspace.train(maxEpochs=2, key="44444444").epoch == 2
+
+
+def test_a_lowered_number_of_checkpoints_makes_room_before_the_next_save(
+    workspace: Workspace, on_write: OnWrite
+) -> None:
+    workspace.train(maxEpochs=2, checkpoints={"everySeconds": 1, "keep": 9})
+    kept, seen = steps_on_disk(workspace), list[list[int]]()
+    on_write(lambda: seen.append(steps_on_disk(workspace)), "step")
+    workspace.train(maxEpochs=3, key="33333333", checkpoints={"everySeconds": 600, "keep": 1})
+    assert len(kept) > 1
+    assert seen == [kept[-1:]]
 
 
 def test_an_attempt_that_is_superseded_during_a_write_saves_nothing(workspace: Workspace, on_write: OnWrite) -> None:

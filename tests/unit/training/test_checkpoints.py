@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from speechmodel_stagekit.alphabet import read_alphabet, write_alphabet
+from speechmodel_stagekit.alphabet import read_alphabet
 from speechmodel_stagekit.durable import sync_folder
-from speechmodel_training import checkpoints
-from speechmodel_training.checkpoints import Checkpoint, CheckpointStore, write_tensors
+from speechmodel_training import checkpoints, tensor_files
+from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
 from speechmodel_training.epochs import EpochRecord
-from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, Superseded
-from speechmodel_training.learner import Learner, Tensors, average_of
-from speechmodel_training.network import CELL, Geometry
+from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, ForeignCheckpoints, Superseded
+from speechmodel_training.learner import Learner, Tensors
+from speechmodel_training.network import Geometry
 from speechmodel_training.ownership import Owner, Ownership, owning
 from speechmodel_training.state import LineageFacts, RunningEpoch, TrainingState
+from speechmodel_training.tensor_files import write_tensors
 
 from .conftest import ALPHABET
 
@@ -285,6 +286,18 @@ def test_a_damaged_checkpoint_is_not_counted_among_those_kept(
     ]
 
 
+def test_fewer_checkpoints_are_kept_from_the_start_and_a_damaged_one_is_not_counted(
+    store: CheckpointStore, save: Save, ownership: Ownership, facts: LineageFacts
+) -> None:
+    save(1)
+    save(2)
+    cut(ownership.folder / "step-000000002-epoch-000000-attempt-0001" / "model.data-00000-of-00001")
+    lowered = CheckpointStore(ownership, facts, keep=1)
+    assert newest_step(lowered) == 1
+    lowered.prune()
+    assert folders(lowered, ownership) == ["step-000000001-epoch-000000-attempt-0001"]
+
+
 def test_a_damaged_best_gives_way_to_the_next_best(store: CheckpointStore, save: Save, ownership: Ownership) -> None:
     save(10, dev_loss=1.0)
     save(20, dev_loss=2.0)
@@ -346,7 +359,7 @@ def test_an_error_of_the_disk_while_a_checkpoint_is_flushed_early_fails_the_save
         write_tensors(prefix, tensors)
         assert reported.wait(60)
 
-    monkeypatch.setattr(checkpoints, "sync_folder", sync_reporting_once)
+    monkeypatch.setattr(tensor_files, "sync_folder", sync_reporting_once)
     monkeypatch.setattr(checkpoints, "write_tensors", write_until_reported)
     with pytest.raises(OSError, match="Input/output error"):
         save(3)
@@ -394,119 +407,28 @@ def test_a_kill_at_any_moment_leaves_the_newest_checkpoint_whole(
         assert newest_step(CheckpointStore(ownership, facts, keep=1)) >= reported[-1]
 
 
-def test_upstreams_files_are_read_when_there_is_nothing_else(
-    store: CheckpointStore, ownership: Ownership, tensors: Tensors
+@pytest.mark.parametrize("name", ["train-8", "model", "coqui/train-8"])
+def test_checkpoints_of_others_alone_are_not_passed_over_in_silence(
+    name: str, store: CheckpointStore, ownership: Ownership, tensors: Tensors
 ) -> None:
-    theirs = {name: tensor for name, tensor in tensors.items() if name != average_of(name.rpartition("/")[0])}
-    assert len(theirs) == 40
-    for step in (9, 15):
-        write_tensors(ownership.folder / f"train-{step}", theirs | {"global_step": np.array(step, np.int64)})
-    checkpoint = store.newest()
-    assert checkpoint is not None
-    assert (checkpoint.state.step, checkpoint.state.epoch) == (15, 0)
-    assert checkpoint.tensors["layer_1/weights"].tobytes() == tensors["layer_1/weights"].tobytes()
-    assert checkpoint.tensors[average_of("layer_1/weights")].tobytes() == tensors["layer_1/weights"].tobytes()
-
-
-LSTM_MOMENTS = tuple(f"{CELL}/{weight}/{moment}" for weight in ("bias", "kernel") for moment in ("Adam", "Adam_1"))
-
-
-@pytest.mark.parametrize("absent", [LSTM_MOMENTS, ("learning_rate",)], ids=["of cuDNN", "of an early version"])
-def test_upstreams_files_without_moments_of_the_lstm_or_a_rate_are_continued(
-    absent: tuple[str, ...],
-    store: CheckpointStore,
-    ownership: Ownership,
-    tensors: Tensors,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    write_tensors(ownership.folder / "train-15", {name: tensors[name] for name in tensors if name not in absent})
-    checkpoint = store.newest()
-    assert checkpoint is not None
-    assert set(checkpoint.tensors) == set(tensors)
-    assert not any(np.any(checkpoint.tensors[name]) for name in absent)
-    assert checkpoint.tensors["layer_1/weights/Adam"].tobytes() == tensors["layer_1/weights/Adam"].tobytes()
-    assert ("these moments of Adam begin at zero" in caplog.text) is (absent == LSTM_MOMENTS)
-
-
-def test_upstreams_files_without_a_step_say_how_else_they_can_be_used(
-    store: CheckpointStore, ownership: Ownership, tensors: Tensors
-) -> None:
-    theirs = {name: tensor for name, tensor in tensors.items() if name != "global_step"}
-    write_tensors(ownership.folder / "train-15", theirs)
+    (ownership.folder / name).parent.mkdir(exist_ok=True)
+    write_tensors(ownership.folder / name, tensors)
     with pytest.raises(
-        CheckpointsDamaged, match=r"train-15 lacks global_step; if it has all weights, use it with training\.initFrom"
+        ForeignCheckpoints, match=rf"lineage has checkpoints .*: {name}; .* name it in training\.initFrom"
     ):
         store.newest()
 
 
-def test_upstreams_files_of_half_precision_are_continued(
-    store: CheckpointStore, ownership: Ownership, tensors: Tensors, facts: LineageFacts
+def test_checkpoints_of_others_beside_ours_are_named(
+    store: CheckpointStore, save: Save, save_best: Save, ownership: Ownership, tensors: Tensors
 ) -> None:
-    half = {name: np.asarray(tensor).astype(np.float16) if tensor.ndim else tensor for name, tensor in tensors.items()}
-    write_tensors(ownership.folder / "train-15", half)
-    checkpoint = store.newest()
-    assert checkpoint is not None
-    learner = Learner(facts.geometry, seed=9, learning_rate=0.001, dropout=0.0)
-    learner.load(checkpoint.tensors)
-    assert np.asarray(learner.tensors()["layer_1/weights"]) == pytest.approx(half["layer_1/weights"])
-
-
-def test_a_damaged_file_of_upstream_falls_back_to_the_one_before(
-    store: CheckpointStore, ownership: Ownership, tensors: Tensors
-) -> None:
-    for step in (9, 15):
-        write_tensors(ownership.folder / f"train-{step}", tensors | {"global_step": np.array(step, np.int64)})
-    (ownership.folder / "train-15.data-00000-of-00001").unlink()
-    checkpoint = store.newest()
-    assert checkpoint is not None
-    assert checkpoint.state.step == 9
-
-
-@pytest.mark.parametrize(
-    ("geometry", "difference"),
-    [
-        (Geometry(16, len(ALPHABET), layer_norm=True), "it has layer norm, so hyperparameters.layerNorm must be true"),
-        (
-            Geometry(16, 255),
-            "it has 255 labels, the bytes of UTF-8 .*, but the dataset has 16 labels; to use its other layers",
-        ),
-    ],
-)
-def test_upstreams_files_of_another_kind_of_network_are_refused_by_a_sentence(
-    geometry: Geometry, difference: str, store: CheckpointStore, ownership: Ownership
-) -> None:
-    write_tensors(ownership.folder / "train-15", Learner(geometry, seed=1, learning_rate=0.001, dropout=0.0).tensors())
-    with pytest.raises(CheckpointMismatch, match=f"train-15 does not fit: {difference}"):
-        store.newest()
-
-
-def test_upstreams_files_of_another_width_are_refused_by_name(
-    ownership: Ownership, facts: LineageFacts, tensors: Tensors
-) -> None:
-    write_tensors(ownership.folder / "train-15", tensors)
-    store = CheckpointStore(ownership, facts.model_copy(update={"hidden_units": 20}), keep=1)
-    with pytest.raises(CheckpointMismatch, match=r"train-15 .* layer_1/weights has the shape \[494, 16\]"):
-        store.newest()
-
-
-@pytest.mark.parametrize(
-    ("theirs", "difference"),
-    [
-        ((*ALPHABET[:-1], "ñ"), "its alphabet lacks 'v', its alphabet also has 'ñ'"),
-        (ALPHABET[::-1], "its alphabet has the labels of the dataset in another order"),
-        (("a", "a"), "a label twice"),
-    ],
-)
-def test_upstreams_files_of_another_alphabet_are_refused_by_label(
-    theirs: tuple[str, ...], difference: str, store: CheckpointStore, ownership: Ownership, tensors: Tensors
-) -> None:
-    write_tensors(ownership.folder / "train-15", tensors)
-    write_alphabet(ownership.folder / "alphabet.txt", theirs)
-    with pytest.raises(CheckpointMismatch) as failure:
-        store.newest()
-    assert all(part in str(failure.value) for part in difference.split(", "))
-    write_alphabet(ownership.folder / "alphabet.txt", ALPHABET)
-    assert store.newest() is not None
+    save_best(1, 1.0)
+    save(2)
+    assert store.foreign() == []
+    for name in ("train-8", "._train-9"):
+        write_tensors(ownership.folder / name, tensors)
+    assert store.foreign() == ["train-8"]
+    assert newest_step(store) == 2
 
 
 @pytest.mark.parametrize("pointer", ["checkpoint", "best_dev_checkpoint"])

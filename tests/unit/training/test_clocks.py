@@ -1,12 +1,14 @@
 """The clocks of training, on a clock that tests move."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 from speechmodel_training import clocks
-from speechmodel_training.clocks import Clock, Pace
+from speechmodel_training.clocks import Clock, CpuUse, Pace, family_seconds
 
 
 @pytest.fixture
@@ -41,3 +43,21 @@ def test_the_time_left_is_that_of_the_speed_of_this_run(wait: Callable[[float], 
     assert pace.seconds_left(6, 10) == 10 / 0.5 * 4
     assert pace.seconds_left(10, 10) == 0
     assert pace.seconds_left(10, 9) == 0, "maxEpochs was lowered"
+
+
+def test_the_use_of_the_cpus_is_that_of_all_processes_of_a_family(wait: Callable[[float], None]) -> None:
+    used = CpuUse(family_seconds)
+    assert used.since_last() is None
+    before = family_seconds()
+    burn = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True)\ninput()"
+    # a grandchild, while it runs and after it has ended
+    command = ["sh", "-c", f'"$0" -c "{burn}"; true', sys.executable]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert family_seconds() >= before + 0.4
+        wait(10)
+        share = used.since_last()
+        assert share is not None and share > 0
+        process.communicate("\n")
+    assert family_seconds() >= before + 0.4

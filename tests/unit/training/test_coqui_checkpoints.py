@@ -44,23 +44,20 @@ def parts(folder: Path, rows: list[Row]) -> tuple[Path, Path]:
     return write_table(folder / "train.csv", FIXTURES, rows[:14]), write_table(folder / "dev.csv", FIXTURES, rows[14:])
 
 
-@pytest.mark.parametrize("adopted", [False, True], ids=["initFrom", "in the folder of the lineage"])
+@pytest.mark.parametrize("resume", [False, True], ids=["weights", "with steps and moments"])
 def test_a_checkpoint_of_coqui_has_the_same_loss_here(
-    theirs: tuple[Path, float, float], make_workspace: Callable[[str], Workspace], *, adopted: bool
+    theirs: tuple[Path, float, float], make_workspace: Callable[[str], Workspace], *, resume: bool
 ) -> None:
     folder, loss, dev_loss = theirs
     workspace = make_workspace("ours")
     changes: dict[str, object] = {"maxEpochs": 1, "hyperparameters": UNCHANGED, **PLAIN}
-    if adopted:
-        shutil.copytree(folder, workspace.lineage)
-        changes["hyperparameters"] = UNCHANGED | {"hiddenUnits": UNITS}
-    else:
-        changes["initFrom"] = str(folder / "train-24")  # of the folder, it would be best_dev; hiddenUnits is its own
+    # hiddenUnits is its own; without resume, it would be best_dev of the folder
+    changes |= {"initFrom": str(folder if resume else folder / "train-24"), "resume": resume}
     output = workspace.train(**changes)
     assert output.loss == pytest.approx(loss, rel=SAME_LOSS)
     assert output.dev_loss == pytest.approx(dev_loss, rel=SAME_LOSS)
     assert output.settings is not None and output.settings.hidden_units == UNITS
-    assert output.step == (12 * 2 if adopted else 0) + 2
+    assert output.step == (12 * 2 if resume else 0) + 2
 
 
 def test_coqui_continues_one_of_our_checkpoints(workspace: Workspace, rows: list[Row], tmp_path: Path) -> None:

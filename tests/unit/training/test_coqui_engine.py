@@ -80,11 +80,27 @@ def test_the_log_becomes_an_output_a_history_and_progress_records(
         ("1", "5.0", "6.0"),
         ("2", "3.0", "4.0"),
     ]
-    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    records = [{record["epoch"]: record for record in reversed(printed)}[epoch] for epoch in range(3)]
     assert [(record["epoch"], record.get("devLoss")) for record in records] == [(0, None), (1, 6), (2, 4)]
     assert ["secondsLeft" in record for record in records] == [False, True, True]
+    assert ["cpuUtilization" in record for record in records] == [False, True, True]
     assert records[2]["secondsLeft"] == 0
     assert coqui.workspace.graph().read_text() == "weights after 2 epochs"
+
+
+def test_progress_within_an_epoch_is_that_of_the_time_of_the_last_one(
+    coqui: Coqui, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coqui.train([(5, 6)], maxEpochs=1)
+    monkeypatch.setattr(epochs, "_CHECK_SECONDS", -1.0)
+    capsys.readouterr()
+    coqui.train([(3, 4)], key="33333333")
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    within = [record for record in records if record["fraction"]]
+    assert within and all(record["epoch"] == 1 and record["fraction"] <= 0.99 for record in within)
+    assert within[-1]["secondsLeft"] >= 0
+    assert (records[-1]["epoch"], records[-1]["fraction"]) == (2, 0)
 
 
 def test_coqui_gets_flags_without_its_traps(coqui: Coqui, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,19 +1,19 @@
 """The checkpoint that training begins with: ours and DeepSpeech's."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from speechmodel_stagekit.alphabet import write_alphabet
 from speechmodel_stagekit.errors import ArtefactMissing, Stopped
-from speechmodel_training.checkpoints import read_tensors, write_tensors
 from speechmodel_training.errors import InitialCheckpointUnusable
 from speechmodel_training.initial import read_initial_checkpoint
-from speechmodel_training.learner import Learner, Tensors, average_of, upstream_shapes
+from speechmodel_training.learner import Learner, Tensors, average_of, tensor_shapes, upstream_shapes
 from speechmodel_training.network import CELL, Array, Geometry, fresh_weights
 from speechmodel_training.state import LineageFacts, TrainingState
+from speechmodel_training.tensor_files import read_tensors, write_tensors
 
 from .conftest import ALPHABET, Workspace
 
@@ -92,6 +92,16 @@ def test_for_another_alphabet_the_output_layer_keeps_the_labels_that_both_have(u
             )
         np.testing.assert_array_equal(weights[name][..., alphabet.index("ñ")], fresh[name][..., alphabet.index("ñ")])
         np.testing.assert_array_equal(weights[name][..., -1], theirs[name][..., -1])  # the blank
+
+
+def test_an_alphabet_that_has_hardly_a_label_of_the_dataset_is_named(upstream: Path) -> None:
+    checkpoint = read_initial_checkpoint(upstream)
+    assert list(checkpoint.warnings((*ALPHABET[3:], "ñ"), 0)) == []
+    write_alphabet(upstream / "alphabet.txt", [label.upper() for label in ALPHABET])
+    checkpoint = read_initial_checkpoint(upstream)
+    (sentence,) = checkpoint.warnings(ALPHABET, 0)
+    assert sentence.startswith("only 1 of the dataset's 16 labels are in the alphabet of the checkpoint of initFrom")
+    assert list(checkpoint.warnings(ALPHABET, 1)) == []
 
 
 def test_sizes_that_differ_are_named_one_by_one(upstream: Path) -> None:
@@ -270,6 +280,103 @@ def test_a_damaged_checkpoint_is_named(upstream: Path) -> None:
     data.write_bytes(data.read_bytes()[:1000])
     with pytest.raises(InitialCheckpointUnusable, match="best_dev-70 cannot be used: it is damaged"):
         read_initial_checkpoint(upstream)
+
+
+LSTM_MOMENTS = tuple(f"{CELL}/{weight}/{moment}" for weight in ("bias", "kernel") for moment in ("Adam", "Adam_1"))
+
+
+def progress_of(geometry: Geometry, seed: int = 1) -> Tensors:
+    """The tensors of an upstream checkpoint after 90 steps, with moments that are no zeros."""
+    drawn, tensors = np.random.default_rng(seed), tensors_of(geometry, seed)
+    moments = [name for name in tensors if "/Adam" in name]
+    moved = {name: drawn.normal(size=tensors[name].shape).astype(np.float32) for name in moments}
+    return tensors | moved | {"global_step": np.int64(90), "beta1_power": np.float32(0.5)}
+
+
+def resumed(path: Path, alphabet: Sequence[str] = ALPHABET) -> Tensors:
+    fresh = fresh_weights(Geometry(16, len(alphabet)), 7)
+    return read_initial_checkpoint(path, resume=True).tensors_for(fresh, alphabet, 0)
+
+
+def test_resuming_takes_steps_moments_and_weights_of_the_newest_checkpoint(upstream: Path) -> None:
+    theirs = progress_of(GEOMETRY)
+    write_tensors(upstream / "train-90", theirs)
+    tensors = resumed(upstream)
+    assert set(tensors) == set(tensor_shapes(GEOMETRY)) - {"learning_rate"}
+    assert (int(tensors["global_step"]), float(tensors["beta1_power"])) == (90, 0.5)
+    for name in set(theirs) & set(tensors):
+        np.testing.assert_array_equal(tensors[name], theirs[name], err_msg=name)
+    np.testing.assert_array_equal(tensors[average_of("layer_1/bias")], theirs["layer_1/bias"])
+
+
+def test_resuming_keeps_the_averages_apart_from_the_weights(tmp_path: Path) -> None:
+    theirs = progress_of(GEOMETRY)
+    averages = {average_of(name): np.asarray(theirs[name]) + 1 for name in GEOMETRY.weight_shapes()}
+    for folder in ("step-000000080-epoch-000008-attempt-0001", "step-000000090-epoch-000009-attempt-0001"):
+        (tmp_path / folder).mkdir()
+        write_tensors(tmp_path / folder / "model", theirs | averages | {"global_step": np.int64(folder[10:14])})
+    tensors = resumed(tmp_path)
+    assert int(tensors["global_step"]) == 90
+    for name, average in averages.items():
+        np.testing.assert_array_equal(tensors[name], average)
+        weight = name.removesuffix("/ExponentialMovingAverage")
+        np.testing.assert_array_equal(tensors[weight], theirs[weight])
+
+
+def test_resuming_with_another_alphabet_moves_the_labels_with_their_moments(upstream: Path) -> None:
+    alphabet, theirs = (*reversed(ALPHABET[3:]), "ñ"), progress_of(GEOMETRY)
+    write_tensors(upstream / "train-90", theirs)
+    tensors, fresh = resumed(upstream, alphabet), fresh_weights(Geometry(16, len(alphabet)), 7)
+    for weight in ("layer_6/weights", "layer_6/bias"):
+        for name in (weight, f"{weight}/Adam", f"{weight}/Adam_1"):
+            for label in ALPHABET[3:]:
+                ours = np.asarray(tensors[name])[..., alphabet.index(label)]
+                np.testing.assert_array_equal(ours, np.asarray(theirs[name])[..., ALPHABET.index(label)])
+            np.testing.assert_array_equal(np.asarray(tensors[name])[..., -1], np.asarray(theirs[name])[..., -1])
+            new = fresh[name][..., alphabet.index("ñ")] if name == weight else 0
+            np.testing.assert_array_equal(np.asarray(tensors[name])[..., alphabet.index("ñ")], new)
+
+
+@pytest.mark.parametrize("absent", [LSTM_MOMENTS, ("learning_rate",)], ids=["of cuDNN", "of an early version"])
+def test_moments_that_a_checkpoint_lacks_begin_at_zero(
+    absent: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    theirs = progress_of(GEOMETRY)
+    write_tensors(tmp_path / "train-90", {name: theirs[name] for name in theirs if name not in absent})
+    tensors = resumed(tmp_path)
+    for name in set(theirs) & set(tensors):
+        np.testing.assert_array_equal(tensors[name], 0 if name in absent else theirs[name], err_msg=name)
+    assert ("these moments of Adam begin at zero" in caplog.text) is (absent == LSTM_MOMENTS)
+
+
+def test_resuming_needs_the_steps_and_weights_and_moments_that_are_numbers(tmp_path: Path) -> None:
+    theirs = progress_of(GEOMETRY)
+    write_tensors(tmp_path / "train-90", {name: theirs[name] for name in theirs if name != "global_step"})
+    with pytest.raises(InitialCheckpointUnusable, match="it lacks global_step; leave out resume, which needs"):
+        resumed(tmp_path)
+    for name in ("layer_6/bias", "layer_5/bias/Adam"):
+        write_tensors(tmp_path / "train-90", theirs | {name: np.full_like(theirs[name], np.nan)})
+        with pytest.raises(InitialCheckpointUnusable, match=f"{name} has values that are infinite or NaN; choose"):
+            resumed(tmp_path)
+
+
+@pytest.mark.training
+def test_a_resumed_training_counts_steps_on_and_epochs_from_0(workspace: Workspace) -> None:
+    first = workspace.train(maxEpochs=1)
+    begun = {"maxEpochs": 1, "initFrom": str(workspace.lineage)}
+    second = workspace.train(**begun, resume=True, key="33333333", lineage="44444444")
+    assert (second.epoch, second.step) == (1, 2 * first.step)
+    without = workspace.train(**begun, key="55555555", lineage="66666666")
+    assert second.loss != without.loss, "it has moments"
+
+
+@pytest.mark.training
+def test_a_checkpoint_that_is_copied_into_a_lineage_with_its_own_is_named_in_the_status(workspace: Workspace) -> None:
+    workspace.train(maxEpochs=1)
+    write_tensors(workspace.lineage / "train-8", tensors_of(GEOMETRY))
+    run = workspace.run(attempt=2, key="33333333", maxEpochs=1)
+    assert run.output.epoch == 1
+    assert "has checkpoints that are not read: train-8; to begin with one" in run.progress[-1]["warning"]
 
 
 @pytest.mark.training

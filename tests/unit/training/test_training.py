@@ -19,12 +19,13 @@ from speechmodel_stagekit.alphabet import write_alphabet
 from speechmodel_stagekit.artefacts import recorded_output
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_training.batches import BatchMaker
-from speechmodel_training.checkpoints import Checkpoint, CheckpointStore, read_state, read_tensors, write_tensors
+from speechmodel_training.checkpoints import Checkpoint, CheckpointStore, read_state
 from speechmodel_training.errors import LossDiverged, NothingToExport, UnknownCharacters
 from speechmodel_training.export import export
 from speechmodel_training.learner import Batch, tensor_shapes
 from speechmodel_training.network import Geometry
 from speechmodel_training.schedule import ClipIndexes
+from speechmodel_training.tensor_files import read_tensors, write_tensors
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from .conftest import ALPHABET, Row, Workspace

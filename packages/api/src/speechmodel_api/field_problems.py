@@ -23,6 +23,8 @@ _RULES = {
     "language": "use a BCP 47 tag such as es or es-CL",
     "path": "use a path below the claim, without . or .. and without a slash at its beginning",
     "intents": "write a name such as TurnOn or lights/on",
+    "bucket": "write the name of the bucket alone, such as models",
+    "prefix": "write it without a slash at either end, such as speech/models",
     "namePattern": "write {id} where the id is in the file names, without a format such as :d",
 }
 """Patterns in words, by the name of the field. That of `intents` is for the names in it."""
@@ -86,6 +88,8 @@ def _explain(error: ErrorDetails, at: Location) -> str:
     match kind:
         case "missing":
             return f"the field {at[-1]} is missing"
+        case "string_pattern_mismatch" | "string_too_long" if at[-1:] == ("bucket",) and "://" in value:
+            return _not_an_address(value)
         case "literal_error" if _is_branch(error["loc"][-1]):
             near = did_you_mean(value, [AUTO], cutoff=0.6) if isinstance(value, str) else ""
             return f"must be {AUTO} or a list, not {described(value)}{near}"
@@ -112,6 +116,16 @@ def _explain(error: ErrorDetails, at: Location) -> str:
             return f"must be {wanted}, not {described(value)}"
         case _:
             return error["msg"]
+
+
+def _not_an_address(value: str) -> str:
+    """Return a sentence for an address where the name of a bucket belongs."""
+    scheme, _, rest = value.partition("://")
+    bucket, _, prefix = rest.rstrip("/").partition("/")
+    if scheme.lower() != "s3":
+        return f"must be the name of the bucket alone, not {quoted(value)}; the address of the service is endpoint, and a folder is prefix"
+    parts = f"{bucket} and prefix: {prefix}" if prefix else bucket
+    return f"must be the name of the bucket alone, not {quoted(value)}; write bucket: {parts}"
 
 
 def dotted(location: Location) -> str:

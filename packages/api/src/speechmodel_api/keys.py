@@ -144,8 +144,8 @@ class LineageKey(KeyInput):
     layer_norm: bool | None
     """None if it follows from hidden_units: it is chosen if they are Auto, and false otherwise."""
     init_from: tuple[str | int, ...]
-    """Claim and path, or the source key of a bucket, and the number of dropped layers. Empty for random
-    weights."""
+    """Claim and path, or the source key of a bucket, and the number of dropped layers; also the word resume if it is set. Empty for
+    random weights."""
     optimizer: str
     seed: int
     restart_token: str
@@ -487,8 +487,10 @@ def _place(source: DatasetSource | InitFrom) -> tuple[str, ...]:
 
 
 def _beginning(init_from: InitFrom | None) -> tuple[str | int, ...]:
-    """Return the place of the checkpoint that training begins with, and the layers that it does not take over."""
-    return (*_place(init_from), init_from.drop_layers) if init_from else ()
+    """Return the place of the checkpoint that training begins with, the layers that it does not take over, and if it does more
+    than that, the word for it.
+    """
+    return (*_place(init_from), init_from.drop_layers, *(["resume"] if init_from.resume else [])) if init_from else ()
 
 
 def _or_auto(value: Number | None) -> Number | str:

@@ -116,28 +116,32 @@ _CLIP_NORM = 10.0
 """Largest norm of the gradients with layer norm."""
 
 
-def choose_settings(facts: TrainingFacts, *, layer_norm: bool = False, two_versions: bool = False) -> LearningSettings:
-    """Return the settings for a dataset and a network with or without layer norm.
+def choose_settings(
+    facts: TrainingFacts, *, layer_norm: bool = False, two_versions: bool = False, hidden_units: int | None = None
+) -> LearningSettings:
+    """Return the settings for a dataset and a network with or without layer norm, of a width that is given or chosen.
 
-    With `two_versions`, a network without layer norm gets half of the clips in each step, each in two versions, and half
-    of the epochs, so that training takes the same time. docs/training.md has the rule as a table, and which of its
-    figures were measured.
+    A given width has at most the learning rate of the last row that is not wider. With `two_versions`, a network without layer
+    norm gets half of the clips in each step, each in two versions, and half of the epochs, so that training takes the same time.
+    docs/training.md has the rule as a table, and which of its figures were measured.
     """
     versions = 2 if two_versions and not layer_norm else 1
     place = next(place for place, size in enumerate(_SIZES) if facts.hours < size.below_hours)
     size = _SIZES[place]
     wider = _SIZES[min(place + 1, len(_SIZES) - 1)] if facts.labels > MANY_LABELS else size
     few_voices = facts.speakers is not None and facts.speakers < FEW_SPEAKERS
+    no_wider = (each for each in _SIZES if each.hidden_units <= (hidden_units or 0))
+    rates = max((wider, *no_wider), key=lambda each: each.hidden_units)
     batch_size = size.batch_size // versions
     steps = math.ceil(facts.clips / batch_size)
     fewest_steps = FEWEST_NORMED_STEPS if layer_norm else FEWEST_STEPS
     return LearningSettings(
-        hidden_units=wider.hidden_units,
+        hidden_units=hidden_units or wider.hidden_units,
         layer_norm=layer_norm,
         batch_size=batch_size,
         gradient_clip_norm=_CLIP_NORM if layer_norm else None,
         consistency=CONSISTENCY if versions > 1 else None,
-        learning_rate=wider.normed_rate if layer_norm else wider.plain_rate,
+        learning_rate=rates.normed_rate if layer_norm else rates.plain_rate,
         dropout=round(size.dropout + 0.05, 2) if few_voices else size.dropout,
         max_epochs=min(max(math.ceil(fewest_steps / steps), FEWEST_EPOCHS // versions), MOST_EPOCHS // versions),
         schedule=ScheduleType.COSINE,

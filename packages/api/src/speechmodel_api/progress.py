@@ -25,7 +25,7 @@ class TrainProgress(Document):
     step: Annotated[int, Field(ge=0)]
     """Finished optimizer steps of the lineage."""
     fraction: Annotated[float, Field(ge=0, le=1)]
-    """Finished fraction of the current epoch, by number of clips."""
+    """Finished fraction of the current epoch, by number of clips. With CoquiSTT, by the time of the last epoch."""
     loss: float | None = None
     """Mean CTC loss per training clip in the last finished epoch, or over the steps so far in the
     first."""

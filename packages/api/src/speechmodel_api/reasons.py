@@ -366,8 +366,10 @@ class Reason(StrEnum):
     CHECKPOINT_MISMATCH = (
         "CheckpointMismatch",
         Severity.ERROR,
-        "The checkpoint belongs to another network or dataset. The message names each difference.",
-        "Restore the old value, or change training.restartToken to train from scratch.",
+        "The checkpoint belongs to another network or dataset, or the folder of the lineage has only checkpoints of another program. The "
+        "message names each difference.",
+        "Restore the old value, or change training.restartToken to train from scratch. Move checkpoints of another program to a folder of "
+        "their own, and name it in training.initFrom.",
     )
 
     INIT_FROM_UNUSABLE = (

@@ -164,8 +164,8 @@ class TrainingStatus(ApiModel):
     clips_per_second: float | None = None
     """Training clips per second in the current epoch. After training, the last value."""
     cpu_utilization: float | None = None
-    """Share of the trainer's CPU time that it used since the previous report, from 0 to 1. Of several
-    workers, that of the first. Absent while no attempt trains."""
+    """Share of the trainer's CPU time that it used since the previous report, from 0 to 1, with CoquiSTT that of
+    all its processes. Of several workers, that of the first. Absent while no attempt trains."""
     gpu_utilization: float | None = None
     """Share of time, from 0 to 1, in which the trainer's GPU was busy, sampled at the last report (up to
     1 s). With several GPUs in a pod, that of the first, which alone is used; with several workers, that of the first

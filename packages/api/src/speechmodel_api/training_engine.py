@@ -1,6 +1,6 @@
 """`training.engine`: the program that trains, and the settings that each of them has."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -72,9 +72,9 @@ _REFUSALS: Final = (
         lambda training: training.hyperparameters.gradient_clip_norm is not None,
     ),
     _Refusal(
-        "!has(self.hyperparameters) || !has(self.hyperparameters.consistency)",
-        "hyperparameters.consistency must be left out with the engine CoquiSTT, which trains on one version of each clip",
-        lambda training: training.hyperparameters.consistency is not None,
+        "!has(self.hyperparameters) || !has(self.hyperparameters.consistency) || self.hyperparameters.consistency == 0.0",
+        "hyperparameters.consistency must be 0 or left out with the engine CoquiSTT, which trains on one version of each clip",
+        lambda training: bool(training.hyperparameters.consistency),
     ),
     _Refusal(
         "!has(self.initFrom)",
@@ -123,21 +123,20 @@ ENGINE_SCHEMA: Final[JsonDict] = {
 """Part of the schema of `training`. CEL rules cannot see `augmentation`, whose type is a union."""
 
 
-def refused_by_engine(training: "Training") -> str | None:
-    """Return the sentence that refuses a setting which `training.engine` does not have, or None."""
+def refused_by_engine(training: "Training") -> list[str]:
+    """Return a sentence for each setting that `training.engine` does not have."""
     if training.engine is not TrainingEngine.COQUI_STT:
-        return None
-    found = next((refusal.message for refusal in _REFUSALS if refusal.found(training)), None)
-    return found or _refused_entry(() if isinstance(training.augmentation, str) else training.augmentation)
+        return []
+    entries = () if isinstance(training.augmentation, str) else training.augmentation
+    return [*(refusal.message for refusal in _REFUSALS if refusal.found(training)), *_refused_entries(entries)]
 
 
-def _refused_entry(entries: Sequence[str]) -> str | None:
-    """Return the sentence that refuses an entry of `augmentation`. The API server checks the names alone."""
+def _refused_entries(entries: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each entry of `augmentation` that is refused. The API server checks the names alone."""
     for entry in entries:
         parsed = augmentation.parse(entry)
         if parsed.name not in COQUI_AUGMENTATIONS:
             names = ", ".join(sorted(COQUI_AUGMENTATIONS))
-            return f"augmentation must not have {entry!r} with the engine CoquiSTT, which has {names}"
-        if parsed.probability.start != parsed.probability.end:
-            return f"augmentation must have a p without a range in {entry!r} with the engine CoquiSTT"
-    return None
+            yield f"augmentation must not have {entry!r} with the engine CoquiSTT, which has {names}"
+        elif parsed.probability.start != parsed.probability.end:
+            yield f"augmentation must have a p without a range in {entry!r} with the engine CoquiSTT"

@@ -19,6 +19,8 @@ from speechmodel_api.training_engine import (
 )
 
 _ONE_CLAIM_RULE = "!(has(self.claimName) && has(self.volumeClaimTemplate))"
+_RESUME_RULE = "!has(self.resume) || !self.resume || !has(self.dropLayers) || self.dropLayers == 0"
+_RESUME_MESSAGE = "dropLayers must be 0 with resume, which continues all layers; leave one of them out"
 _ONE_CLAIM_MESSAGE = "set either claimName or volumeClaimTemplate, not both"
 NO_GPUS_RULE = (
     f"!has(self.stageResources) || "
@@ -95,7 +97,7 @@ class CheckpointBucket(S3Target):
     characters that are safe in S3 keys are allowed. Defaults to the root of the bucket."""
 
 
-class InitFrom(ApiModel, json_schema_extra=cel(ONE_SOURCE_RULE, ONE_SOURCE_MESSAGE)):
+class InitFrom(ApiModel, json_schema_extra=cel(ONE_SOURCE_RULE, ONE_SOURCE_MESSAGE, (_RESUME_RULE, _RESUME_MESSAGE))):
     """A checkpoint that training from scratch begins with, instead of random weights. It is either on a
     claim or in a bucket."""
 
@@ -117,12 +119,20 @@ class InitFrom(ApiModel, json_schema_extra=cel(ONE_SOURCE_RULE, ONE_SOURCE_MESSA
     (`drop_source_layers` in DeepSpeech): the output layer, layer 5, the LSTM, layer 3 and layer 2.
     With 0 and another alphabet, the output layer takes over the labels that both alphabets have.
     Defaults to 0."""
+    resume: bool = False
+    """If true, training also continues with the checkpoint's optimizer steps and Adam's moments, and with
+    the weights of its last step instead of their averages. Of several checkpoints, the newest is used.
+    Epochs, the schedule and its rates begin anew. Labels that the checkpoint lacks begin with random
+    weights and moments of 0. It needs dropLayers 0. If false, the weights alone are taken over. Defaults
+    to false."""
 
     def model_post_init(self, context: Any, /) -> None:
-        """Apply the CEL rule to manifests that do not pass through an API server."""
+        """Apply the CEL rules to manifests that do not pass through an API server."""
         del context
         if (self.persistent_volume_claim is None) == (self.s3 is None):
             raise ValueError(ONE_SOURCE_MESSAGE)
+        if self.resume and self.drop_layers:
+            raise ValueError(_RESUME_MESSAGE)
 
 
 class EarlyStop(ApiModel):
@@ -202,7 +212,7 @@ class Checkpoints(ApiModel):
     epoch if saving is fast. Defaults to 600."""
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     """Number of most recent checkpoints to keep. The checkpoint with the lowest dev loss is always
-    kept as well. Defaults to 3."""
+    kept as well. A lower number makes room on a full volume when training continues. Defaults to 3."""
 
 
 class RetentionPolicy(StrEnum):
@@ -348,5 +358,5 @@ class Training(ApiModel, json_schema_extra=cel(NO_GPUS_RULE, NO_GPUS_MESSAGE, *E
         del context
         if gpus(self.stage_resources):
             raise ValueError(NO_GPUS_MESSAGE)
-        if refusal := refused_by_engine(self):
-            raise ValueError(refusal)
+        if refusals := refused_by_engine(self):
+            raise ValueError("; ".join(refusals))

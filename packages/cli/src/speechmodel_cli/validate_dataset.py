@@ -18,7 +18,7 @@ from speechmodel_pipeline.prepare_report import PrepareReport
 from speechmodel_cli import wording
 from speechmodel_cli.dataset_report import show_report
 from speechmodel_cli.local.analysis import analyse
-from speechmodel_cli.local.errors import LocalError
+from speechmodel_cli.local.errors import ClaimMissing, LocalError
 from speechmodel_cli.local.model import LocalModel
 from speechmodel_cli.manifest.phrases import phrase_problem
 from speechmodel_cli.manifest.reading import Manifest
@@ -55,6 +55,7 @@ def validate_dataset(path: Path, manifest: Manifest, options: DatasetOptions) ->
         claims[source.claim_name] = options.folder
     model = LocalModel(manifest.name, manifest.namespace, manifest.spec, path.absolute().parent, claims)
     try:
+        _check_beginning(model)
         report = asyncio.run(_analyse(model))
     except LocalError as error:
         sys.stderr.write(f"{error}\n")
@@ -77,6 +78,14 @@ def validate_dataset(path: Path, manifest: Manifest, options: DatasetOptions) ->
         sys.stderr.write(f"{problem}\n")
         return False
     return True
+
+
+def _check_beginning(model: LocalModel) -> None:
+    """Raise CheckpointMissing. A claim that is not here is only named, since a cluster may have it."""
+    try:
+        model.require_checkpoint()
+    except ClaimMissing as missing:
+        sys.stderr.write(f"not checked: {missing}\n")
 
 
 async def _analyse(model: LocalModel) -> PrepareReport:

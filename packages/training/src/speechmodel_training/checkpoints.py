@@ -17,44 +17,44 @@ and after the epoch was measured. The newest few are kept, and the one with the 
 until there is a better one. A best epoch that is later than the newest checkpoint does not count: training continues before
 it, perhaps with other settings.
 
-Without folders of that kind, upstream's own files (`train-<step>.index`) in the lineage's folder
-are read: weights, Adam's moments and step continue, and epochs are counted from 0.
+Other checkpoints in the lineage's folder are not read. training.initFrom continues them from a folder of their own.
 """
 
 import logging
-import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import tensorflow as tf
 from pydantic import ValidationError
 from speechmodel_api.workspace import ALPHABET
-from speechmodel_stagekit.alphabet import read_alphabet, write_alphabet
+from speechmodel_stagekit.alphabet import write_alphabet
 from speechmodel_stagekit.durable import sync, sync_folder
 
-from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, some_of
-from speechmodel_training.learner import Tensors, average_of, tensor_shapes, upstream_shapes
-from speechmodel_training.network import GAMMA, Geometry
+from speechmodel_training.best_epochs import BEST, best_epochs, by_dev_loss, later_bests, latest_first
+from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, ForeignCheckpoints
+from speechmodel_training.learner import Tensors, average_of, tensor_shapes
 from speechmodel_training.ownership import Ownership
 from speechmodel_training.state import LineageFacts, TrainingState
+from speechmodel_training.tensor_files import (
+    UnreadableCheckpoint,
+    flushed_early,
+    read_tensors,
+    truncate_files,
+    write_tensors,
+)
 
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d{9,})-epoch-(\d{6,})-attempt-(\d{4,})")
-_BEST = re.compile(r"best-(\d{9,})-epoch-(\d{6,})-attempt-(\d{4,})")
-_UPSTREAM = re.compile(r"([^.].*-(\d+))\.index")
 _PREFIX = "model"
-_MOMENTS = "/Adam", "/Adam_1"
-_FLUSH_SECONDS = 0.05
-BYTES = 255
-"""Labels of upstream's bytes_output_mode. The alphabet.txt that Coqui writes for them is not UTF-8."""
+_RESUME = (
+    "Move them to a folder of their own and name it in training.initFrom, with resume: true to continue their steps and moments "
+    "too; or remove them to train from scratch"
+)
 _UPSTREAM_POINTERS = "checkpoint", "best_dev_checkpoint"
 """Files in which upstream looks for a checkpoint, with --load_train last and best. They name it relative to the
 folder, so that the folder can be moved."""
@@ -72,10 +72,6 @@ class Checkpoint:
 
 class SaveGivenUp(Exception):
     """A checkpoint was not written to its end, because a newer one takes its place."""
-
-
-class UnreadableCheckpoint(Exception):
-    """A checkpoint is damaged. The message names the file."""
 
 
 class CheckpointStore:
@@ -106,7 +102,7 @@ class CheckpointStore:
         them to the disk. Raises Superseded, SaveGivenUp, and what `require_good` raises for the tensors.
         """
         self._write("step", checkpoint, require_good, given_up or threading.Event())
-        self._prune()
+        self.prune()
 
     def save_best(self, checkpoint: Checkpoint, require_good: Callable[[Tensors], None] = lambda _: None) -> None:
         """Write the averages of the best epoch, which are a quarter of a checkpoint. The tensors have the names of the weights.
@@ -127,7 +123,7 @@ class CheckpointStore:
             given_up.set()
             for partial in self._folder.glob(".step-*.partial"):
                 with suppress(OSError):  # removed meanwhile
-                    _truncate_files(partial)
+                    truncate_files(partial)
 
     def forget_later_bests(self) -> None:
         """Remove the best epochs after the newest checkpoint, from which training continues."""
@@ -172,21 +168,26 @@ class CheckpointStore:
     def newest(self) -> Checkpoint | None:
         """Return the newest checkpoint that can be read, or None when nothing was saved yet.
 
-        Raises CheckpointsDamaged when none can be read, CheckpointMismatch when it is of another
-        network or dataset.
+        Raises CheckpointsDamaged when none can be read, CheckpointMismatch when it is of another network or dataset, and
+        ForeignCheckpoints when there are only those of other programs or lineages.
         """
         folders = self._newest_first()
-        if not folders:
-            return self._upstream()
-        return self._first_readable(folders, self._read)
+        if folders:
+            return self._first_readable(folders, self._read)
+        if foreign := self.foreign():
+            raise ForeignCheckpoints(self._folder, foreign, "they are not read here", _RESUME)
+        return None
+
+    def foreign(self) -> list[str]:
+        """Return the prefixes of other checkpoints in the folder and in folders below it, which nothing reads."""
+        found = (index for pattern in ("*.index", "*/*.index") for index in self._folder.glob(pattern))
+        prefixes = (index.relative_to(self._folder).with_suffix("") for index in found)
+        return sorted(str(each) for each in prefixes if not each.name.startswith(".") and not _is_ours(each.parts[0]))
 
     def newest_averages(self) -> Checkpoint | None:
         """Return what newest() returns, but only its averages, by the names of the weights."""
         folders = self._newest_first()
-        if not folders:
-            upstream = self._upstream()
-            return None if upstream is None else self._averages_of(upstream)
-        return self._first_readable(folders, self._read_averages)
+        return self._first_readable(folders, self._read_averages) if folders else None
 
     def best(self) -> Checkpoint | None:
         """Return the averages of the readable checkpoint with the lowest dev loss, the earliest of equal ones (see
@@ -220,7 +221,7 @@ class CheckpointStore:
 
     def _read_averages(self, folder: Path) -> Checkpoint:
         state, shapes = self._fitting_state(folder), self._facts.geometry.weight_shapes()
-        if _BEST.fullmatch(folder.name):
+        if BEST.fullmatch(folder.name):
             return Checkpoint(state, read_tensors(folder / _PREFIX, shapes))
         averages = {average_of(name): shape for name, shape in shapes.items()}
         return self._averages_of(Checkpoint(state, read_tensors(folder / _PREFIX, averages)))
@@ -236,53 +237,19 @@ class CheckpointStore:
             raise CheckpointMismatch(folder, differences)
         return state
 
-    def _upstream(self) -> Checkpoint | None:
-        matches = (_UPSTREAM.fullmatch(path.name) for path in self._folder.glob("*.index"))
-        found = sorted(((int(match[2]), match[1]) for match in matches if match), reverse=True)
-        if not found:
-            return None
-        self._require_alphabet(self._folder / ALPHABET)
-        reasons = []
-        for step, name in found:
-            try:
-                return self._continued_from(self._folder / name, step)
-            except UnreadableCheckpoint as error:
-                log.warning("%s; falling back to the checkpoint before", error)
-                reasons.append(str(error))
-        raise CheckpointsDamaged(self._folder, reasons)
-
-    def _continued_from(self, prefix: Path, step: int) -> Checkpoint:
-        tensors = _read_upstream(prefix, self._facts.geometry)
-        tensors |= {average_of(name): tensors[name] for name in self._facts.geometry.weight_shapes()}
-        log.info("continuing from upstream's checkpoint %s: step %d; epochs are counted from 0", prefix, step)
-        attempt = self._ownership.owner.attempt
-        state = TrainingState(facts=self._facts, attempt=attempt, target="", step=int(tensors["global_step"]))
-        return Checkpoint(state, tensors)
-
-    def _require_alphabet(self, path: Path) -> None:
-        """Raise CheckpointMismatch when upstream's alphabet, if it is there, differs from the dataset's."""
-        if not path.is_file():
-            log.warning("%s is missing, so the checkpoint is assumed to have the dataset's labels", path)
-            return
-        try:
-            theirs, ours = read_alphabet(path), self._facts.alphabet
-        except ValueError as error:
-            raise CheckpointMismatch(self._folder, [str(error)]) from error
-        if theirs != ours:
-            raise CheckpointMismatch(self._folder, list(_alphabet_differences(theirs, ours)))
-
-    def _prune(self) -> None:
+    def prune(self) -> None:
+        """Remove checkpoints that need not be kept. Before the first save, newest() must have found the damaged ones."""
         states = self._states()
         good = [folder for folder in self._newest_first() if folder in states]
         kept = {*good[: self._keep], *by_dev_loss(states)[:1], *self._later_bests()}
-        for folder in (*self._newest_first(), *self._bests()):
+        for folder in (*self._newest_first(), *best_epochs(self._folder)):
             if folder not in kept:
                 shutil.rmtree(folder)
 
     def _states(self) -> dict[Path, TrainingState]:
         """Return the state of every checkpoint that counts and is not known to be damaged."""
         states, later = {}, self._later_bests()
-        for folder in (*self._newest_first(), *self._bests()):
+        for folder in (*self._newest_first(), *best_epochs(self._folder)):
             if folder in self._damaged or folder in later:
                 continue
             try:
@@ -293,21 +260,16 @@ class CheckpointStore:
         return states
 
     def _newest_first(self) -> list[Path]:
-        return _latest_first(self._folder, _NAME)
-
-    def _bests(self) -> list[Path]:
-        return _latest_first(self._folder, _BEST)
+        return latest_first(self._folder, _NAME)
 
     def _later_bests(self) -> list[Path]:
         """Return the best epochs after the newest checkpoint, the latest first."""
-        good = (folder for folder in self._newest_first() if folder not in self._damaged)
-        newest = max(map(_position, good), default=(0, 0))
-        return [folder for folder in self._bests() if _position(folder) > newest]
+        return later_bests(self._folder, [folder for folder in self._newest_first() if folder not in self._damaged])
 
     @contextmanager
     def _partial(self, target: Path) -> Iterator[Path]:
         for left_over in self._folder.glob(".*.partial"):  # of a killed process: we hold the lock
-            if _NAME.match(left_over.name, 1) or _BEST.match(left_over.name, 1):
+            if _is_ours(left_over.name.removeprefix(".").removesuffix(".partial")):
                 shutil.rmtree(left_over)
         partial = target.with_name(f".{target.name}.partial")
         partial.mkdir()
@@ -317,42 +279,13 @@ class CheckpointStore:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _latest_first(folder: Path, name: re.Pattern[str]) -> list[Path]:
-    """Return the checkpoints of one kind, by step, epoch and attempt."""
-    names = [(match, path) for path in folder.iterdir() if (match := name.fullmatch(path.name))]
-    return [path for _, path in sorted(names, key=lambda item: tuple(map(int, item[0].groups())), reverse=True)]
-
-
-def _position(folder: Path) -> tuple[int, int]:
-    """Return the step and the epoch of a checkpoint by its name. The last step of an epoch may be saved before it was measured."""
-    _, step, _, epoch, *_ = folder.name.split("-")
-    return int(step), int(epoch)
-
-
-def by_dev_loss(states: Mapping[Path, TrainingState]) -> list[Path]:
-    """Return the checkpoints with a dev loss, the lowest and of equal ones the earliest first.
-
-    Those from before the newest one's `rated_from` are left out: their dev clips were augmented in another way.
-    """
-    rated = [(state.dev_loss, state.step, folder) for folder, state in states.items() if state.dev_loss is not None]
-    if not rated:
-        return []
-    rated_from = states[max(rated, key=lambda found: found[1])[2]].rated_from
-    return [folder for _, _, folder in sorted(rated) if states[folder].epoch > rated_from]
-
-
-def _alphabet_differences(theirs: Sequence[str], ours: Sequence[str]) -> Iterator[str]:
-    if missing := [label for label in ours if label not in theirs]:
-        yield f"its alphabet lacks {', '.join(map(repr, missing))}"
-    if more := [label for label in theirs if label not in ours]:
-        yield f"its alphabet also has {', '.join(map(repr, more))}"
-    if not missing and not more:
-        yield "its alphabet has the labels of the dataset in another order"
-
-
 def has_checkpoint(folder: Path) -> bool:
-    """Return True when the folder of a lineage has a checkpoint, ours or upstream's, even a damaged one."""
-    return any(_NAME.fullmatch(path.name) or _UPSTREAM.fullmatch(path.name) for path in folder.iterdir())
+    """Return True when the folder of a lineage has a checkpoint, even a damaged one."""
+    return any(_NAME.fullmatch(path.name) for path in folder.iterdir())
+
+
+def _is_ours(name: str) -> bool:
+    return bool(_NAME.fullmatch(name) or BEST.fullmatch(name))
 
 
 def read_state(folder: Path) -> TrainingState:
@@ -362,127 +295,3 @@ def read_state(folder: Path) -> TrainingState:
         return TrainingState.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise UnreadableCheckpoint(f"{path} is damaged: {error}") from error
-
-
-def _read_upstream(prefix: Path, geometry: Geometry) -> Tensors:
-    """Return the tensors of an upstream checkpoint.
-
-    Moments that it lacks are zero, as with upstream's --load_cudnn: a network that was trained with cuDNN has none of
-    its LSTM. Raises what read_tensors raises.
-    """
-    (_, found), shapes = _variables(prefix), upstream_shapes(geometry)
-    if (normed := f"layer_1/{GAMMA}" in found) is not geometry.layer_norm:
-        has, wanted = ("has", "true") if normed else ("has no", "false")
-        raise CheckpointMismatch(prefix, [f"it {has} layer norm, so hyperparameters.layerNorm must be {wanted}"])
-    if difference := bytes_difference(found.get("layer_6/bias", [0])[0], geometry.labels):
-        raise CheckpointMismatch(prefix, [difference])
-    moments = [name for name in shapes if name.endswith(_MOMENTS) and name not in found]
-    if moments:
-        log.warning("%s lacks %s: these moments of Adam begin at zero", prefix, ", ".join(moments))
-    absent = {*moments, *({"learning_rate"} - set(found))}  # upstream's older checkpoints have no learning rate
-    if missing := sorted(set(shapes) - set(found) - absent):
-        raise UnreadableCheckpoint(
-            f"{prefix} lacks {some_of(missing)}; if it has all weights, use it with training.initFrom, which needs only the weights"
-        )
-    tensors = read_tensors(prefix, {name: shape for name, shape in shapes.items() if name not in absent})
-    return tensors | {name: np.zeros(shapes[name], np.float32) for name in absent}
-
-
-def bytes_difference(outputs: int, labels: int) -> str | None:
-    """Return a sentence for a checkpoint with upstream's bytes_output_mode that is to be used with another alphabet."""
-    if outputs != BYTES + 1 or labels == BYTES:
-        return None
-    return (
-        f"it has {BYTES} labels, the bytes of UTF-8 (bytes_output_mode), but the dataset has {labels} labels; "
-        "to use its other layers, set training.initFrom with dropLayers: 1 or more"
-    )
-
-
-def _truncate_files(folder: Path) -> None:
-    for path in list(folder.iterdir()):
-        with suppress(OSError):  # TensorFlow renames its files
-            os.truncate(path, 0)
-
-
-@contextmanager
-def flushed_early(folder: Path) -> Iterator[None]:
-    """Let the kernel write the files of a folder to the disk while they grow. They are not durable before sync_folder.
-
-    Raises OSError for an error of the disk.
-    """
-    ended, failed = threading.Event(), list[OSError]()
-
-    def flush() -> None:
-        while not ended.wait(_FLUSH_SECONDS):
-            try:
-                sync_folder(folder)
-            except FileNotFoundError:
-                continue  # TensorFlow renames its files
-            except OSError as error:  # the kernel reports it once, so the sync_folder at the end would succeed
-                failed.append(error)
-                return
-
-    thread = threading.Thread(target=flush, name="flush", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-    if failed:
-        raise failed[0]
-
-
-def write_tensors(prefix: Path, tensors: Tensors) -> None:
-    """Write the files `<prefix>.index` and `<prefix>.data-00000-of-00001`."""
-    names = sorted(tensors)
-    with tf.device("CPU:0"):
-        tf.raw_ops.SaveV2(
-            prefix=str(prefix),
-            tensor_names=names,
-            shape_and_slices=[""] * len(names),
-            tensors=[tf.convert_to_tensor(tensors[name]) for name in names],
-        )
-
-
-def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
-    """Return the tensors of these names, in memory of TensorFlow, which keeps what a training has left.
-
-    Raises UnreadableCheckpoint when one is missing or damaged, CheckpointMismatch when one has
-    another shape.
-    """
-    reader, found = _variables(prefix)
-    if missing := sorted(set(shapes) - set(found)):
-        raise UnreadableCheckpoint(f"{prefix} lacks {', '.join(missing)}")
-    differences = [
-        f"{name} has the shape {found[name]} instead of {list(shape)}"
-        for name, shape in shapes.items()
-        if list(shape) != found[name]
-    ]
-    if differences:
-        raise CheckpointMismatch(prefix, differences)
-    types = reader.get_variable_to_dtype_map()
-    with _damage_named(prefix), tf.device("CPU:0"):
-        names = list(shapes)
-        restored = tf.raw_ops.RestoreV2(
-            prefix=str(prefix),
-            tensor_names=names,
-            shape_and_slices=[""] * len(names),
-            dtypes=[types[name] for name in names],
-        )
-        return {name: np.asarray(tensor) for name, tensor in zip(names, restored, strict=True)}
-
-
-def _variables(prefix: Path) -> tuple[Any, dict[str, list[int]]]:
-    """Return a checkpoint's reader, and the shapes of its variables by name. Raises UnreadableCheckpoint."""
-    with _damage_named(prefix):
-        reader = tf.train.load_checkpoint(str(prefix))
-        return reader, reader.get_variable_to_shape_map()
-
-
-@contextmanager
-def _damage_named(prefix: Path) -> Iterator[None]:
-    try:
-        yield
-    except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:  # the reader raises all of them
-        raise UnreadableCheckpoint(f"{prefix} is damaged: {error}") from error

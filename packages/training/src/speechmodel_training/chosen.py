@@ -26,7 +26,7 @@ def chosen_settings(
 ) -> LearningSettings:
     """Return the settings that were chosen when the lineage began, or choose them if there are none.
 
-    `hidden_units` is the width of a checkpoint that training begins with. `two_versions` is true if each clip may be
+    `hidden_units` is the width that is given, or that of a checkpoint that training begins with. `two_versions` is true if each clip may be
     trained in two versions. Raises CheckpointsDamaged.
     """
     if path.exists():
@@ -40,8 +40,6 @@ def chosen_settings(
         speakers=training_set.speakers,
         labels=len(training_set.alphabet),
     )
-    chosen = choose_settings(facts, layer_norm=layer_norm, two_versions=two_versions)
-    if hidden_units is not None:
-        chosen = chosen.model_copy(update={"hidden_units": hidden_units})
+    chosen = choose_settings(facts, layer_norm=layer_norm, two_versions=two_versions, hidden_units=hidden_units)
     log.info("for %s, the rule of docs/training.md chooses %s", facts, chosen)
     return chosen

@@ -15,7 +15,7 @@ BadConfiguration              78
 +-- LossDiverged              the loss became NaN or infinite
 +-- CheckpointsDamaged        no checkpoint of the lineage can be read
 +-- CheckpointMismatch        the checkpoint is of another network or dataset
-+-- ForeignCheckpoints        the checkpoints are those of another program, which this engine does not continue
++-- ForeignCheckpoints        the folder has only checkpoints of another program or lineage, which it does not continue
 +-- InitialCheckpointUnusable the checkpoint of initFrom cannot be read or used
 """
 
@@ -145,13 +145,12 @@ class CheckpointMismatch(BadConfiguration):
 
 
 class ForeignCheckpoints(BadConfiguration):
-    """The checkpoints are those of another program, which this engine does not continue."""
+    """The folder of a lineage has only checkpoints of another program or lineage, which are not continued there."""
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, names: Sequence[str], problem: str, advice: str) -> None:
         super().__init__(
             Reason.CHECKPOINT_MISMATCH,
-            f"{folder} has checkpoints of another program: {some_of(names)}; the engine CoquiSTT continues only its own. Move them "
-            "away to train from scratch, or set training.engine to Native and name them in training.initFrom",
+            f"{folder} has checkpoints of another program or training: {some_of(names)}; {problem}. {advice}",
         )
 
 

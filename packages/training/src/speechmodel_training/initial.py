@@ -1,11 +1,11 @@
-"""The checkpoint of `training.initFrom`: a finished network that training begins with.
+"""The checkpoint of `training.initFrom`: a network that training begins with.
 
-Only weights are taken over. Adam's moments, steps and epochs begin at zero.
+The weights are taken over, and with `resume` also the steps, Adam's moments and the averages. Epochs begin at zero.
 """
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,35 +15,25 @@ import tensorflow as tf
 from speechmodel_api.workspace import ALPHABET
 from speechmodel_stagekit.alphabet import read_alphabet
 
-from speechmodel_training.checkpoints import BYTES, UnreadableCheckpoint, by_dev_loss, bytes_difference, read_state
-from speechmodel_training.coqui.state import BEST
+from speechmodel_training.checkpoints import read_state
 from speechmodel_training.errors import InitialCheckpointUnusable, some_of
-from speechmodel_training.learner import average_of
+from speechmodel_training.initial_places import prefix_at
+from speechmodel_training.learner import BETA_1, BETA_2, Tensors, average_of
 from speechmodel_training.network import CELL, GAMMA, Array, Geometry
+from speechmodel_training.tensor_files import UnreadableCheckpoint
 
 log = logging.getLogger(__name__)
 
 LAYERS = ("layer_2", "layer_3", CELL, "layer_5", "layer_6")
 """Layers that can be dropped. dropLayers counts from the last one, as drop_source_layers in DeepSpeech."""
 OUTPUT = "layer_6"
-_UPSTREAM = re.compile(r"([^.].*)-(\d+)\.index")
-_GRAPH = "a finished graph, which cannot be trained"
-_ARCHIVE = "an archive: unpack it"
-_KINDS = {
-    ".pb": _GRAPH,
-    ".pbmm": _GRAPH,
-    ".tflite": _GRAPH,
-    ".gz": _ARCHIVE,
-    ".tgz": _ARCHIVE,
-    ".xz": _ARCHIVE,
-    ".zip": _ARCHIVE,
-    ".tar": _ARCHIVE,
-}
-"""Other files that people have of a model, by the end of the name."""
+_MOMENTS = "Adam", "Adam_1"
+_SCALARS = "global_step", "beta1_power", "beta2_power"
+_BYTES = 255
+"""Labels of upstream's bytes_output_mode. The alphabet.txt that Coqui writes for them is not UTF-8."""
+_WEIGHT = re.compile(r".+/(weights|bias|kernel|beta|gamma)")
+_OTHER_CHECKPOINT = "choose another checkpoint"
 _OTHER_PROGRAM = "give a checkpoint of DeepSpeech 0.9, Coqui STT or a SpeechModel"
-_OTHER_PATH = "correct the path or the prefix"
-_PART = re.compile(r"(.+)\.(?:index|meta|data-\d+-of-\d+)")
-"""A file of a checkpoint, and the prefix."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +46,18 @@ class AlphabetProblem:
 
 @dataclass(frozen=True)
 class InitialCheckpoint:
-    """The weights of a finished network."""
+    """The tensors of a network that was trained before."""
 
     place: Path
     """Prefix of the checkpoint's files."""
     weights: Mapping[str, Array]
-    """By their names in a checkpoint. The averages, if the checkpoint has them."""
+    """By their names in a checkpoint. Unless training resumes, the averages if the checkpoint has them."""
     alphabet: tuple[str, ...] | None
     """Labels in order. None if nothing beside the checkpoint names them."""
     alphabet_problem: AlphabetProblem | None = None
     """None if the alphabet says what the outputs are, or if there is none."""
+    progress: Mapping[str, Array] | None = None
+    """Averages, Adam's moments and scalars by their names in a checkpoint. None unless training resumes."""
 
     @property
     def hidden_units(self) -> int:
@@ -76,6 +68,43 @@ class InitialCheckpoint:
     def layer_norm(self) -> bool:
         """True if its dense layers are normalised."""
         return f"layer_1/{GAMMA}" in self.weights
+
+    def tensors_for(self, fresh: Mapping[str, Array], alphabet: Sequence[str], drop_layers: int) -> Tensors:
+        """Return the tensors that training begins with, as learner.tensor_shapes names them.
+
+        The weights are those of weights_for. Averages, moments and steps are those of the checkpoint if training resumes; labels
+        that it lacks, and weights whose moments it lacks, have moments of 0. Raises InitialCheckpointUnusable.
+        """
+        weights, progress = self.weights_for(fresh, alphabet, drop_layers), self.progress or {}
+        tensors: Tensors = {**weights}
+        lacking, wrong = [], []
+
+        def take(name: str, absent: Array) -> None:
+            theirs = progress.get(name)
+            found = absent if theirs is None else self._arranged(name, theirs, absent, alphabet)
+            if found is None:
+                wrong.append(_difference(name, progress[name], absent))
+            elif not np.isfinite(found).all():
+                wrong.append(_not_finite(name))
+            else:
+                tensors[name] = found
+
+        for name, weight in weights.items():
+            take(average_of(name), weight)
+            for moment in (f"{name}/{each}" for each in _MOMENTS):
+                take(moment, np.zeros(weight.shape, np.float32))
+                lacking += [moment] if moment not in progress else []
+        scalars = dict(zip(_SCALARS, map(np.float32, (0, BETA_1, BETA_2)), strict=True)) | {
+            name: progress[name] for name in _SCALARS if name in progress
+        }
+        tensors |= scalars | {"global_step": np.int64(scalars["global_step"])}
+        if wrong:
+            raise InitialCheckpointUnusable(self.place, wrong, _OTHER_CHECKPOINT)
+        if self.progress is not None:
+            log.info("resuming %s at step %d", self.place, int(scalars["global_step"]))
+            if lacking:
+                log.warning("%s lacks %s: these moments of Adam begin at zero", self.place, ", ".join(lacking))
+        return tensors
 
     def weights_for(self, fresh: Mapping[str, Array], alphabet: Sequence[str], drop_layers: int) -> dict[str, Array]:
         """Return the weights that training begins with: those of the checkpoint, and `fresh` ones in
@@ -91,62 +120,87 @@ class InitialCheckpoint:
         if self.hidden_units != (units := len(fresh["layer_1/bias"])):
             differences.append(f"it has hiddenUnits {self.hidden_units} instead of {units}")
         if f"{OUTPUT}/bias" in kept and self.alphabet is None:
-            if difference := bytes_difference(len(self.weights[f"{OUTPUT}/bias"]), len(alphabet)):
+            if difference := self._bytes_difference(len(alphabet)):
                 differences.append(difference)
             elif found := self.alphabet_problem:
-                advice = f"{found.advice}, or leave out the output layer with dropLayers: 1"
+                advice = f"{found.advice}, or leave out the output layer with {self._dropping} 1"
                 raise InitialCheckpointUnusable(self.place, [found.problem], advice)
         for name in kept:
             if name not in self.weights:
                 differences.append(f"{name} is missing")
-            elif name.startswith(f"{OUTPUT}/") and self.alphabet not in (None, tuple(alphabet)):
-                rows_fit = name.endswith("bias") or len(self.weights[name]) == len(fresh[name])
-                if not rows_fit:
-                    differences.append(_difference(name, self.weights[name], fresh[name]))
-                else:
-                    mixed[name] = self._common_labels(name, fresh[name], alphabet)
-            elif self.weights[name].shape != fresh[name].shape:
+            elif (arranged := self._arranged(name, self.weights[name], fresh[name], alphabet)) is None:
                 differences.append(_difference(name, self.weights[name], fresh[name]))
             else:
-                mixed[name] = self.weights[name]
+                mixed[name] = arranged
         if more := sorted(set(self.weights) - set(fresh)):
             differences.append(f"it has {', '.join(more)}, which this network does not have")
         if differences:
             raise InitialCheckpointUnusable(self.place, differences)
         if infinite := sorted(name for name in kept if not np.isfinite(mixed[name]).all()):
-            differences = [f"{name} has values that are infinite or NaN" for name in infinite]
-            raise InitialCheckpointUnusable(self.place, differences, "choose another checkpoint")
+            raise InitialCheckpointUnusable(self.place, [_not_finite(name) for name in infinite], _OTHER_CHECKPOINT)
+        if self.alphabet is not None and f"{OUTPUT}/bias" in kept:
+            common = [label for label in alphabet if label in self.alphabet]
+            log.info("%s: %d of %d labels are in the checkpoint's alphabet", OUTPUT, len(common), len(alphabet))
         log.info("starting from %s; layers with random weights: %s", self.place, ", ".join(dropped) or "nothing")
         return mixed
 
-    def _common_labels(self, name: str, fresh: Array, alphabet: Sequence[str]) -> Array:
-        """Return the output layer with the columns of labels that both alphabets have, and of the
-        blank, which is the last.
+    def warnings(self, alphabet: Sequence[str], drop_layers: int) -> Iterator[str]:
+        """Yield a sentence if the output layer is hardly that of the checkpoint, as its alphabet is another one."""
+        common = [label for label in alphabet if label in (self.alphabet or alphabet)]
+        if not drop_layers and 2 * len(common) < len(alphabet):
+            yield (
+                f"only {len(common)} of the dataset's {len(alphabet)} labels are in the alphabet of the checkpoint of initFrom, so the "
+                f"other outputs begin with random weights; correct its {ALPHABET} if it should have them, such as in lower case"
+            )
+
+    def _arranged(self, name: str, theirs: Array, absent: Array, alphabet: Sequence[str]) -> Array | None:
+        """Return a tensor whose columns, in the output layer, are those of these labels; None if it has another shape.
+
+        Columns of labels that the checkpoint lacks are those of `absent`. The last one is that of the blank.
         """
+        if self.alphabet in (None, tuple(alphabet)) or not name.startswith(f"{OUTPUT}/"):
+            return theirs if theirs.shape == absent.shape else None
+        if theirs.shape[:-1] != absent.shape[:-1]:
+            return None
         assert self.alphabet is not None
-        common = [label for label in alphabet if label in self.alphabet]
-        log.info("%s: %d of %d labels are in the checkpoint's alphabet", name, len(common), len(alphabet))
-        mixed, theirs = fresh.copy(), self.weights[name]
-        for label in common:
-            mixed[..., alphabet.index(label)] = theirs[..., self.alphabet.index(label)]
-        mixed[..., -1] = theirs[..., -1]
-        return mixed
+        arranged = absent.copy()
+        for place, label in enumerate(alphabet):
+            if label in self.alphabet:
+                arranged[..., place] = theirs[..., self.alphabet.index(label)]
+        arranged[..., -1] = theirs[..., -1]
+        return arranged
+
+    def _bytes_difference(self, labels: int) -> str | None:
+        """Return a sentence for a checkpoint with upstream's bytes_output_mode that is to be used with another alphabet."""
+        if len(self.weights[f"{OUTPUT}/bias"]) != _BYTES + 1 or labels == _BYTES:
+            return None
+        return (
+            f"it has {_BYTES} labels, the bytes of UTF-8 (bytes_output_mode), but the dataset has {labels} labels; "
+            f"to use its other layers, set {self._dropping} 1 or more"
+        )
+
+    @property
+    def _dropping(self) -> str:
+        """The field that leaves out the output layer."""
+        return "dropLayers:" if self.progress is None else "(without resume) dropLayers:"
 
 
-def read_initial_checkpoint(path: Path) -> InitialCheckpoint:
+def read_initial_checkpoint(path: Path, *, resume: bool = False) -> InitialCheckpoint:
     """Return the checkpoint at `path`: a lineage's folder or one checkpoint in it, a folder of
     DeepSpeech's checkpoints, or the prefix of one.
 
-    The checkpoint with the lowest dev loss is taken, or else the newest. Raises
+    The checkpoint with the lowest dev loss is taken, or else the newest, with `resume` always that one. Raises
     InitialCheckpointUnusable.
     """
-    place = _prefix(path)
+    place = prefix_at(path, newest=resume)
     try:
         reader = tf.train.load_checkpoint(str(place))
         found = reader.get_variable_to_shape_map()
-        names = [name for name in found if re.search(r"/(weights|bias|kernel|beta|gamma)$", name)]
-        best = {name: average_of(name) if average_of(name) in found else name for name in names}
-        weights = {name: np.asarray(reader.get_tensor(best[name]), np.float32) for name in names}
+        names = [name for name in found if _WEIGHT.fullmatch(name)]
+        averages = {} if resume else {name: average_of(name) for name in names if average_of(name) in found}
+        weights = {name: np.asarray(reader.get_tensor(averages.get(name, name)), np.float32) for name in names}
+        wanted = _progress_of(names) if resume else []
+        progress = {name: _number(reader.get_tensor(name)) for name in wanted if name in found}
     except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:  # the reader raises all of them
         raise InitialCheckpointUnusable(place, [f"it is damaged: {error}"]) from error
     shapes = Geometry(1, 1).weight_shapes()
@@ -162,81 +216,30 @@ def read_initial_checkpoint(path: Path) -> InitialCheckpoint:
         if weights[name].ndim != len(shape)
     ]:
         raise InitialCheckpointUnusable(place, wrong, _OTHER_PROGRAM)
-    alphabet, problem = _alphabet(place.parent, len(weights[f"{OUTPUT}/bias"]))
-    return InitialCheckpoint(place, weights, alphabet, problem)
-
-
-def _prefix(path: Path) -> Path:
-    if path.with_name(f"{path.name}.index").is_file():
-        return path
-    if not path.is_dir():
-        raise InitialCheckpointUnusable(path, [_no_folder(path)], _OTHER_PATH)
-    if (path / "model.index").is_file():
-        return path / "model"
-    if ours := sorted((*path.glob("best-*/model.index"), *path.glob("step-*/model.index"))):
-        return _best_of([index.parent for index in ours]) / "model"
-    if (path / BEST / "model.index").is_file():  # of all runs of Coqui, while its own best_dev is that of the last one
-        return path / BEST / "model"
-    names = [file.name for file in path.glob("*.index") if not file.name.startswith(".")]
-    numbered = [(match, path / name) for name in names if (match := _UPSTREAM.fullmatch(name))]
-    if numbered:
-        _, newest = max(numbered, key=lambda found: (found[0][1].startswith("best_dev"), int(found[0][2])))
-        return newest.with_suffix("")
-    if len(names) == 1:
-        return (path / names[0]).with_suffix("")
-    if names:
-        prefixes = ", ".join(sorted(name.removesuffix(".index") for name in names))
+    if resume and (absent := [name for name in _SCALARS if name not in progress]):
         raise InitialCheckpointUnusable(
-            path, [f"the folder has several checkpoints: {prefixes}"], "give the prefix of one"
+            place,
+            [f"it lacks {', '.join(absent)}"],
+            "leave out resume, which needs them, to begin with its weights alone",
         )
-    problem = f"the folder has no checkpoint (files that end in .index){_beside(path)}"
-    raise InitialCheckpointUnusable(path, [problem], _OTHER_PATH)
+    alphabet, problem = _alphabet(place.parent, len(weights[f"{OUTPUT}/bias"]))
+    return InitialCheckpoint(place, weights, alphabet, problem, progress if resume else None)
 
 
-def _beside(path: Path) -> str:
-    """Return what a folder has instead of a checkpoint, for a message."""
-    below = {
-        _place(file) for pattern in ("*/*.index", "*/*/*.index") for file in path.glob(pattern) if file.name[0] != "."
-    }
-    if folders := sorted(str(folder.relative_to(path)) for folder in below if not folder.name.startswith(".")):
-        one = len(folders) == 1
-        return f", but {some_of(folders)} {'has one' if one else 'have some'}; give {'that' if one else 'one of these'}"
-    for file in sorted(path.iterdir()):
-        if kind := _KINDS.get(file.suffix.lower()):
-            return f", but it has {file.name}, {kind}"
-    return ""
+def _progress_of(weights: Sequence[str]) -> list[str]:
+    """Return the names of the averages, moments and scalars that belong to these weights."""
+    moments = [f"{name}/{each}" for name in weights for each in _MOMENTS]
+    return [*_SCALARS, *map(average_of, weights), *moments]
 
 
-def _place(index: Path) -> Path:
-    """Return the folder to give for a checkpoint: that of a lineage or of a training by Coqui, or else its own."""
-    folder = index.parent
-    in_place = index.name == "model.index" and (folder.name == BEST or folder.name.startswith(("best-", "step-")))
-    return folder.parent if in_place else folder
-
-
-def _no_folder(path: Path) -> str:
-    """Return why a path that is no prefix and no folder cannot be used."""
-    if not path.exists():
-        return "there is no such checkpoint and no such folder"
-    if part := _PART.fullmatch(path.name):
-        return f"it is one file of a checkpoint; give the prefix {part[1]} instead"
-    return "it is not a TensorFlow checkpoint; if it is an archive, unpack it and give its folder"
-
-
-def _best_of(folders: Sequence[Path]) -> Path:
-    """Return the folder with the lowest dev loss, or else the newest."""
-    states = {}
-    for folder in folders:
-        try:
-            states[folder] = read_state(folder)
-        except UnreadableCheckpoint as error:
-            log.warning("%s", error)
-    return next(iter(by_dev_loss(states)), folders[-1])
+def _number(value: npt.NDArray[np.generic]) -> Array:
+    """Return a tensor as float32, and a step, which is an integer, as it is."""
+    return np.asarray(value, value.dtype if value.dtype.kind == "i" else np.float32)
 
 
 def _alphabet(folder: Path, outputs: int) -> tuple[tuple[str, ...] | None, AlphabetProblem | None]:
     """Return the alphabet in a folder, and why it cannot be that of so many outputs."""
-    advice = "choose another checkpoint"
+    advice = _OTHER_CHECKPOINT
     try:
         if (folder / "state.json").is_file():
             alphabet = read_state(folder).facts.alphabet
@@ -253,7 +256,7 @@ def _alphabet(folder: Path, outputs: int) -> tuple[tuple[str, ...] | None, Alpha
     except UnreadableCheckpoint as error:
         return None, AlphabetProblem(str(error), advice)
     except ValueError as error:  # of alphabet.txt
-        return None, None if outputs == BYTES + 1 else AlphabetProblem(str(error), advice)
+        return None, None if outputs == _BYTES + 1 else AlphabetProblem(str(error), advice)
     if len(alphabet) + 1 != outputs:
         problem = f"{OUTPUT} has {outputs} outputs, but its alphabet has {len(alphabet)} labels"
         return None, AlphabetProblem(problem, advice)
@@ -262,3 +265,7 @@ def _alphabet(folder: Path, outputs: int) -> tuple[tuple[str, ...] | None, Alpha
 
 def _difference(name: str, theirs: npt.NDArray[np.generic], ours: npt.NDArray[np.generic]) -> str:
     return f"{name} has the shape {list(theirs.shape)} instead of {list(ours.shape)}"
+
+
+def _not_finite(name: str) -> str:
+    return f"{name} has values that are infinite or NaN"

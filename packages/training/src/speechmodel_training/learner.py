@@ -203,12 +203,6 @@ class Learner:
             if variable is not self._learning_rate:
                 variable.assign(tensors[name])
 
-    def begin_with(self, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Replace the weights and their averages, before the first step."""
-        for name, weight in self._weights.items():
-            weight.assign(weights[name])
-            self._averages[name].assign(weights[name])
-
     def _gradients(self, batch: Batch) -> Gradients:
         share = batch.share or _whole(batch)
 

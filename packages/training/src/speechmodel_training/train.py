@@ -54,8 +54,8 @@ def _lead(document: TrainInput, workers: Workers, folder: Path) -> TrainOutput:
         with open_lineage(document) as lineage:
             workers.shared(Beginning, Beginning(settings=lineage.settings, facts=lineage.facts))
             target = _target(document, lineage.settings)
-            training_set, store, initial = lineage.training_set, lineage.store, lineage.initial_weights
-            Trainer(training_set, lineage.facts, target, workers, store, initial).run()
+            training_set, store = lineage.training_set, lineage.store
+            Trainer(training_set, lineage.facts, target, workers, store, lineage.initial, lineage.warnings).run()
             gc.collect()  # the network refers to itself, and the export needs its memory
             return export_graph(lineage, document.key, folder)
 

@@ -5,9 +5,8 @@ Training can stop at any time: one worker abandons the running step, several fin
 
 import logging
 import math
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,21 +24,19 @@ from speechmodel_stagekit.program import report
 from tensorflow.python.eager.cancellation import CancellationManager, CancellationManagerContext
 
 from speechmodel_training.augmentation import Augmenter
-from speechmodel_training.background import BackgroundWriter
 from speechmodel_training.batches import BatchMaker
-from speechmodel_training.checkpoints import Checkpoint, CheckpointStore, SaveGivenUp
+from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
 from speechmodel_training.clocks import Clock, CpuUse, Pace
 from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.device import missing_gpu
-from speechmodel_training.errors import LossDiverged, WorkerLost
+from speechmodel_training.errors import LossDiverged, WorkerLost, some_of
 from speechmodel_training.gpus import GpuUse
 from speechmodel_training.greedy import WordErrors, greedy_texts
 from speechmodel_training.history import History
 from speechmodel_training.kernels import chosen_kernels, slow_precision
 from speechmodel_training.learner import Learner, Tensors, sum_of_tensors
-from speechmodel_training.network import Array
 from speechmodel_training.rates import share_of_rate
-from speechmodel_training.saving import CHEAP_BEST, SaveTimer
+from speechmodel_training.saving import Saves
 from speechmodel_training.schedule import Segment, batches_left, in_order_of_length
 from speechmodel_training.standardisation import Standardisation
 from speechmodel_training.state import LineageFacts, TrainingState
@@ -92,26 +89,34 @@ class Trainer:
         target: Target,
         workers: Workers,
         store: CheckpointStore | None = None,
-        initial_weights: Mapping[str, Array] | None = None,
+        initial: Checkpoint | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
-        """The first worker has a store; the others receive what it read. Raises WorkerLost and Stopped."""
+        """The first worker has a store, and the checkpoint that training begins with if the store has none; the others receive
+        what it read. It reports `warnings` as long as it runs. Raises WorkerLost and Stopped.
+        """
         self._training_set = training_set
         self._workers = workers
         self._target = target
         self._store = store
         chosen = self._settings = target.settings
         self._batch_size = min(chosen.batch_size, len(training_set.train))
-        self._warnings = [
+        self._warnings: list[str] = []
+        for sentence in (
+            *warnings,
             *unused_settings(
-                chosen.batch_size,
+                chosen,
+                target.schedule,
                 clips=len(training_set.train),
                 dev_clips=len(training_set.dev),
-                waits_for_dev_loss=bool(target.early_stop or target.reduce_on_plateau),
+                early_stop=target.early_stop,
+                reduce_on_plateau=target.reduce_on_plateau,
+                augmentation=target.augmentation,
+                workers=workers.count,
             ),
             *slow_precision(target.precision),
-        ]
-        for sentence in self._warnings:
-            log.warning("%s", sentence)
+        ):
+            self._warn(sentence)
         self._segment = Segment(
             batch_size=self._batch_size,
             batches_done=0,
@@ -142,23 +147,18 @@ class Trainer:
             repeats=not target.augmentation,
         )
         self._dev_batches = BatchMaker(training_set.dev, training_set.alphabet, dev_augmenter, workers, repeats=True)
-        self._timer = SaveTimer(target.every_seconds)
-        self._best_timer = SaveTimer(target.every_seconds, cheap=CHEAP_BEST)
-        self._given_up = threading.Event()
-        self._writer = BackgroundWriter()
         # never shut down: the program ends without waiting for a step that was abandoned
         self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="step")
-        self._unsaved_best: Checkpoint | None = None
         self._state = TrainingState(
             facts=facts, target=target.key, attempt=target.attempt, dev_augmentation=target.dev_augmentation
         )
         if store is not None:
-            self._begin(store, initial_weights)
+            self._begin(store, initial)
         if workers.count > 1:
             self._state = workers.shared(TrainingState, self._state if store else None)
             self._learner.load(workers.shared_tensors(self._learner.tensors()))
         self._learner.loss_sum = self._state.running.loss_sum
-        self._saved_at = (self._state.epoch, self._state.step)
+        self._saves = Saves(store, target.every_seconds, self._position, self._checkpoint, self._require_finite_tensors)
         self._history = History(store.folder, self._state.history) if store else None
         self._clock = Clock(self._state.running.seconds)
         self._pace = Pace(self._epochs_trained)
@@ -172,7 +172,7 @@ class Trainer:
         is raised after the step during which it occurred.
         """
         self._report()
-        with self._writer, self._saved_when_a_worker_is_lost():
+        with self._saves, self._saved_when_a_worker_is_lost():
             while self._state.epoch < self._settings.max_epochs:
                 if self._state.stops_early(self._target.early_stop):
                     log.info("stopping early: no lower dev loss for %d epochs", self._state.early_stop.epochs)
@@ -180,21 +180,31 @@ class Trainer:
                 self._train_epoch()
                 self._finish_epoch()
             self._workers.part()
-            self._save_to_the_end()
+            self._saves.to_the_end(self._position)
 
-    def _begin(self, store: CheckpointStore, initial_weights: Mapping[str, Array] | None) -> None:
-        """Continue from the newest checkpoint, or begin with the initial weights or random ones."""
-        checkpoint = store.newest()
+    def _begin(self, store: CheckpointStore, initial: Checkpoint | None) -> None:
+        """Continue from the newest checkpoint, or from the initial one, or begin with random weights."""
+        checkpoint = store.newest() or initial
+        if foreign := store.foreign():
+            self._warn(
+                f"{store.folder} also has checkpoints that are not read: {some_of(foreign)}; to begin with one, move it to a folder of "
+                "its own and name that in training.initFrom, or else remove them"
+            )
         store.forget_later_bests()
+        store.prune()  # on a full volume, nothing can be saved before a lowered checkpoints.keep has made room
         if checkpoint:
             self._learner.load(checkpoint.tensors)
+            checkpoint.tensors.clear()  # training needs their memory
             self._state = checkpoint.state.towards(
                 self._target.key, self._target.attempt, self._target.dev_augmentation
             )
-        elif initial_weights is not None:
-            self._learner.begin_with(initial_weights)
         else:
             self._learner.standardise_inputs(Standardisation.of(self._training_set.train))
+
+    def _warn(self, sentence: str) -> None:
+        """Show a sentence in the log, and in the status as long as this run lasts."""
+        log.warning("%s", sentence)
+        self._warnings.append(sentence)
 
     @contextmanager
     def _saved_when_a_worker_is_lost(self) -> Iterator[None]:
@@ -202,7 +212,7 @@ class Trainer:
         try:
             yield
         except WorkerLost:
-            self._save_to_the_end()
+            self._saves.to_the_end(self._position)
             raise
 
     def _train_epoch(self) -> None:
@@ -218,8 +228,7 @@ class Trainer:
             self._state = self._state.after_batch(batch.clips)
             self._clock.step_made()
             self._report_at_times()
-            if self._writer.idle() and self._timer.due():
-                self._start_save()
+            self._saves.after_step(self._position)
 
     def _lengths(self, segment: Segment) -> list[int]:
         """Return the frames of every training clip in this epoch, as they were in the segment."""
@@ -276,14 +285,9 @@ class Trainer:
         )
         if self._history:
             self._history.add(record)
-        if dev_loss is not None and (best is None or dev_loss < best):
-            self._unsaved_best = Checkpoint(self._checked_state(), self._learner.averages()) if self._store else None
-        if self._writer.idle():
-            if self._timer.due_at_epoch_end():
-                self._start_save()
-            elif self._store and self._unsaved_best and self._best_timer.due_at_epoch_end():
-                self._writer.start(partial(self._write_best, self._store, self._unsaved_best))
-                self._unsaved_best = None
+        lowest = dev_loss is not None and (best is None or dev_loss < best)
+        averages = Checkpoint(self._checked_state(), self._learner.averages()) if lowest and self._store else None
+        self._saves.after_epoch(self._position, averages)
         self._report()
 
     def _measure_dev(self) -> tuple[float | None, float | None]:
@@ -329,63 +333,19 @@ class Trainer:
     def _leave_if_stopped(self) -> None:
         if self._workers.stopping:
             self._workers.part()
-            self._save_to_the_end()
+            self._saves.to_the_end(self._position)
             raise Stopped(
                 f"stopped with everything saved: {self._state.epoch} epochs finished, step {self._state.step}"
             )
 
-    def _save_to_the_end(self) -> None:
-        """Save what is not on the disk, and wait until it is. A checkpoint of an earlier step that is being written is given up."""
-        given_up, best = self._given_up, self._unsaved_best
-        if best is not None and best.state.step == self._state.step:
-            self._unsaved_best = None  # its averages are in the checkpoint, which nothing gives up
-        if (write := self._due_write()) is not None:
-            if self._store is not None:
-                self._store.give_up(given_up)
-            self._writer.run(write)
-        self._writer.wait()
+    @property
+    def _position(self) -> tuple[int, int]:
+        """Finished epochs and steps."""
+        return self._state.epoch, self._state.step
 
-    def _start_save(self) -> None:
-        """Save the best averages and the current state beside training, unless they were saved before."""
-        if (write := self._due_write()) is not None:
-            self._writer.start(write)
-
-    def _due_write(self) -> Callable[[], None] | None:
-        """Return the write of the best averages and the current state, or None if they were saved before."""
-        if self._store is None or (self._state.epoch, self._state.step) == self._saved_at:
-            return None
-        best, self._unsaved_best = self._unsaved_best, None
-        self._saved_at = (self._state.epoch, self._state.step)
-        self._given_up = threading.Event()
-        newest = Checkpoint(self._checked_state(), self._learner.tensors())
-        return partial(self._write, self._store, best, newest, self._given_up)
-
-    def _write(
-        self, store: CheckpointStore, best: Checkpoint | None, newest: Checkpoint, given_up: threading.Event
-    ) -> None:
-        """Write the best averages, then the checkpoint. Runs in the thread of the writer, or in that of training at its end.
-
-        Raises LossDiverged when a weight is infinite or NaN.
-        """
-        began = time.monotonic()
-        if best is not None:
-            self._write_best(store, best)
-        try:
-            store.save(newest, self._require_finite_tensors, given_up)
-        except (SaveGivenUp, OSError) as error:  # such as a full volume, which must not cost a stop its own checkpoint
-            if not given_up.is_set():
-                raise
-            log.info("gave up saving step %d, since a later one is saved (%r)", newest.state.step, error)
-            return
-        cost = time.monotonic() - began
-        self._timer.saved(cost)
-        log.info("saved step %d in %.2f s", newest.state.step, cost)
-
-    def _write_best(self, store: CheckpointStore, best: Checkpoint) -> None:
-        """Write the averages of the best epoch, as `_write` does."""
-        began = time.monotonic()
-        store.save_best(best, self._require_finite_tensors)
-        self._best_timer.saved(time.monotonic() - began)
+    def _checkpoint(self) -> Checkpoint:
+        """Return the checkpoint of the current state. Raises LossDiverged."""
+        return Checkpoint(self._checked_state(), self._learner.tensors())
 
     def _checked_state(self) -> TrainingState:
         """Return the current state. Raises LossDiverged."""

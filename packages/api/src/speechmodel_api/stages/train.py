@@ -59,6 +59,8 @@ class TrainInput(StageInput):
     """Path of the checkpoint that training begins with. None for random weights."""
     drop_layers: int = 0
     """Layers of that checkpoint, counted from the output, that begin with random weights."""
+    resume: bool = False
+    """True to take over the optimizer steps and Adam's moments of that checkpoint too."""
     early_stop: EarlyStop | None = None
     reduce_on_plateau: ReduceOnPlateau | None = None
     augmentation: Augmentations = AS_BEFORE

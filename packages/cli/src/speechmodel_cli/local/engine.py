@@ -179,6 +179,9 @@ class LocalEngine:
             self._model.require_dataset()
         if stage.needs.negatives:
             self._model.require_negatives()
+        if start.stage is StageName.PREPARE:  # train would find it only after all recordings are prepared
+            self._model.require_checkpoint()
+            self._model.require_engine()
         if start.stage is StageName.DOWNLOAD:
             self._model.require_checkpoint_keys()
         module, _ = stage.program_for(self._spec)

@@ -5,6 +5,9 @@ LocalError
 +-- StateDamaged         a file of the state cannot be read
 +-- DatasetMissing       the folder of a claim with recordings does not exist
 +-- DatasetUnusable      prepare cannot use the dataset
++-- ClaimMissing         the folder of the claim of training.initFrom does not exist
++-- CheckpointMissing    the checkpoint of training.initFrom does not exist
++-- EngineMissing        there is no Python for training.engine
 +-- CredentialsMissing   the environment lacks a key of the Secret in secretRef
 +-- ProgramMissing       a stage program or the S3 server is not installed
 +-- ObjectStoreFailed    the S3 server did not start
@@ -30,6 +33,18 @@ class DatasetMissing(LocalError):
 
 class DatasetUnusable(LocalError):
     """prepare cannot use the dataset, or failed."""
+
+
+class ClaimMissing(LocalError):
+    """The folder of the claim of training.initFrom does not exist."""
+
+
+class CheckpointMissing(LocalError):
+    """The checkpoint of training.initFrom does not exist."""
+
+
+class EngineMissing(LocalError):
+    """There is no Python for training.engine."""
 
 
 class CredentialsMissing(LocalError):

@@ -1,5 +1,7 @@
 """A manifest on this machine, where some of its fields have another meaning and some have no effect."""
 
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,10 +9,11 @@ from pathlib import Path
 from pydantic import BaseModel
 from speechmodel_api.credentials import NEGATIVES, REQUIRED_KEYS
 from speechmodel_api.spec import Serving, SpeechModelSpec
+from speechmodel_api.training_engine import COQUI_PYTHON, TrainingEngine
 from speechmodel_api.training_spec import Storage
 from speechmodel_plan.task import checkpoint_bucket
 
-from speechmodel_cli.local.errors import DatasetMissing
+from speechmodel_cli.local.errors import CheckpointMissing, ClaimMissing, DatasetMissing, EngineMissing
 from speechmodel_cli.local.object_store import ObjectStore, negatives_prefix, require_keys
 
 WITHOUT_EFFECT = (
@@ -97,6 +100,28 @@ class LocalModel:
         """Raise CredentialsMissing when the environment lacks the keys of the checkpoint's bucket."""
         if (s3 := checkpoint_bucket(self.spec)) is not None:
             require_keys(s3, "training.initFrom.s3", "set them")
+
+    def require_checkpoint(self) -> None:
+        """Raise ClaimMissing when the claim of training.initFrom does not exist, and CheckpointMissing when its path does not."""
+        initial = self.spec.training.init_from
+        if not (initial and (claim := initial.persistent_volume_claim) and (path := self.init_from)):
+            return
+        folder = self._claim(claim.claim_name).absolute()
+        if not folder.is_dir():
+            raise ClaimMissing(
+                f"training.initFrom: the folder {folder} of the claim {claim.claim_name} does not exist; create it, or give another "
+                f"folder with --claim {claim.claim_name}=FOLDER"
+            )
+        if not (path.exists() or path.with_name(f"{path.name}.index").exists()):
+            raise CheckpointMissing(f"training.initFrom: {path} does not exist; correct its path")
+
+    def require_engine(self) -> None:
+        """Raise EngineMissing when the environment does not name the Python of the engine CoquiSTT."""
+        if self.spec.training.engine is TrainingEngine.COQUI_STT and not shutil.which(os.environ.get(COQUI_PYTHON, "")):
+            raise EngineMissing(
+                f"training.engine is CoquiSTT, but the environment variable {COQUI_PYTHON} does not name a program; set it to the python "
+                "of an environment of Python 3.7 with images/requirements/coqui.txt (docs/coqui.md), or set training.engine to Native"
+            )
 
     def local_spec(self, store: ObjectStore, *, serve: bool) -> SpeechModelSpec:
         """Return the spec for this machine, with its own storage and bucket, and one server or none."""

@@ -58,6 +58,26 @@ class _Document(ApiModel):
     status: dict[str, Any] = {}
 
 
+_OF_DEEPSPEECH = {
+    "n_hidden": "spec.training.hyperparameters.hiddenUnits",
+    "train_batch_size": "spec.training.hyperparameters.batchSize",
+    "dropout_rate": "spec.training.hyperparameters.dropout",
+    "random_seed": "spec.training.hyperparameters.seed",
+    "augment": "spec.training.augmentation",
+    "es_epochs": "spec.training.earlyStop.patience",
+    "es_min_delta": "spec.training.earlyStop.minDelta",
+    "plateau_epochs": "spec.training.reduceOnPlateau.patience",
+    "plateau_reduction": "spec.training.reduceOnPlateau.factor",
+    "reduce_lr_on_plateau": "spec.training.reduceOnPlateau",
+    "drop_source_layers": "spec.training.initFrom.dropLayers",
+    "load_checkpoint_dir": "spec.training.initFrom",
+    "checkpoint_secs": "spec.training.checkpoints.everySeconds",
+    "max_to_keep": "spec.training.checkpoints.keep",
+    "export_tflite": "spec.publish.tflite",
+    "lm_alpha": "spec.decoding.scorer.alpha",
+    "lm_beta": "spec.decoding.scorer.beta",
+}
+"""Fields by the flags of DeepSpeech and Coqui whose names are not similar."""
 _METADATA: Schema = {field.alias or name: {} for name, field in _Metadata.model_fields.items()}
 
 
@@ -100,6 +120,9 @@ def _explain(error: ErrorDetails, at: Location, source: Source) -> str | None:
 
 
 def _suggestion(name: str, at: Location) -> str:
+    flag = name.lstrip("-").replace("-", "_").lower()
+    if field := _OF_DEEPSPEECH.get(flag):
+        return f"; {flag} of DeepSpeech is {field} here"
     known = (_node(at) or {}).get("properties", {})
     if near := did_you_mean(name, known, cutoff=0.7):
         return near

@@ -49,6 +49,7 @@ class Train(Stage[TrainOutput]):
             schedule=training.schedule,
             init_from=task.checkpoint,
             drop_layers=training.init_from.drop_layers if training.init_from else 0,
+            resume=training.init_from is not None and training.init_from.resume,
             early_stop=training.early_stop,
             reduce_on_plateau=training.reduce_on_plateau,
             augmentation=training.augmentation,

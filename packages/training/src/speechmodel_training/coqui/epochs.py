@@ -15,7 +15,7 @@ from speechmodel_api.stages.train import TrainInput
 from speechmodel_stagekit.errors import ArtefactMissing, Stopped, TryAgain
 from speechmodel_stagekit.program import report, stop_requested
 
-from speechmodel_training.clocks import Pace
+from speechmodel_training.clocks import CpuUse, Pace, family_seconds
 from speechmodel_training.coqui.flags import train_flags
 from speechmodel_training.coqui.program import CheckpointUnreadable, run
 from speechmodel_training.coqui.state import (
@@ -47,6 +47,8 @@ _EPOCH_ENDS = "-" * 80
 _NEARLY_ZERO = 0.1
 """Loss of an epoch after which 0.000000 may be that of a network that has learned every clip."""
 _CHECK_SECONDS = 1.0
+_ALMOST = 0.99
+"""Largest share of the running epoch that is reported, since its time is only guessed."""
 
 
 class Epochs:
@@ -69,6 +71,8 @@ class Epochs:
         self._step = self.state.history[-1].step if self.state.history else 0
         self._best_of_run = (math.inf, 0)
         self._began = self._checked = time.monotonic()
+        self._in_epoch = False
+        self._cpu_use = CpuUse(family_seconds)
         self._seconds = self._loss = 0.0
         self._dev_loss: float | None = None
         self._pace = Pace(self.state.epoch)
@@ -113,6 +117,8 @@ class Epochs:
             self._ownership.check()
             prune(self._folder, self._document.checkpoints.keep, self.state.ends, self._step + self._steps)
             self._checked = time.monotonic()
+            if self._in_epoch:
+                self._report()
 
     def _train(self, checkpoint: str | None) -> None:
         """Let Coqui train the epochs that are left, from a checkpoint or from random weights."""
@@ -130,6 +136,7 @@ class Epochs:
         if checkpoint and not set_rate:
             self._rate = self.state.rates.get(checkpoint, self.state.rate or self._rate)
         self._write(learning_rate=self._settings.learning_rate, ends=ends)
+        self._in_epoch = False
         flags = train_flags(
             self._document,
             self._settings,
@@ -152,7 +159,7 @@ class Epochs:
     def _hear(self, line: str) -> None:
         """Take in a line of Coqui's log."""
         if line.startswith(_BEGINS):
-            self._began, self._dev_loss = time.monotonic(), None
+            self._began, self._dev_loss, self._in_epoch = time.monotonic(), None, True
         elif match := _TRAINED.fullmatch(line):
             self._seconds = time.monotonic() - self._began
             self._loss = self._finite(float(match[1]), "the training loss")
@@ -176,6 +183,7 @@ class Epochs:
         best one is a copy of it, since Coqui removes its own best ones.
         """
         self._step += self._steps
+        self._in_epoch = False
         epoch, name, dev_loss = self.state.epoch + 1, f"train-{self._step}", self._dev_loss
         self._ownership.check()
         best: dict[str, object] = {}
@@ -232,9 +240,13 @@ class Epochs:
         write_state(self._folder, self.state)
 
     def _unused_settings(self) -> Iterator[str]:
-        waits = bool(self._document.early_stop or self._document.reduce_on_plateau)
         yield from unused_settings(
-            self._settings.batch_size, clips=self._clips, dev_clips=self._dev, waits_for_dev_loss=waits
+            self._settings,
+            self._document.schedule,
+            clips=self._clips,
+            dev_clips=self._dev,
+            early_stop=self._document.early_stop,
+            reduce_on_plateau=self._document.reduce_on_plateau,
         )
         if left_out := self._clips % self._batch_size:
             yield (
@@ -242,7 +254,14 @@ class Epochs:
                 f"that divides the {self._clips} training clips"
             )
 
+    def _fraction(self) -> float:
+        """Return the share of the running epoch that is probably trained, if it takes as long as the last one."""
+        if not (self._in_epoch and self.state.history):
+            return 0.0
+        return min((time.monotonic() - self._began) / max(self.state.history[-1].seconds, 1e-3), _ALMOST)
+
     def _report(self) -> None:
+        fraction = self._fraction()
         last = self.state.history[-1] if self.state.history else None
         report(
             TrainProgress(
@@ -250,11 +269,12 @@ class Epochs:
                 max_epochs=self._settings.max_epochs,
                 settings=self._settings,
                 step=last.step if last else 0,
-                fraction=0,
+                fraction=fraction,
                 loss=last.loss if last else None,
                 dev_loss=last.dev_loss if last else None,
                 clips_per_second=last.clips_per_second if last else None,
-                seconds_left=self._pace.seconds_left(self.state.epoch, self._settings.max_epochs),
+                cpu_utilization=self._cpu_use.since_last(),
+                seconds_left=self._pace.seconds_left(self.state.epoch + fraction, self._settings.max_epochs),
                 warning="; ".join(self._unused) or None,
                 time=datetime.now(UTC),
             )

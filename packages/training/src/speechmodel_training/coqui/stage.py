@@ -56,7 +56,7 @@ def _require_enough_frames(training_set: TrainingSet) -> None:
 def _settings(document: TrainInput, training_set: TrainingSet, folder: Path) -> LearningSettings:
     """Return the settings, and record those that were chosen for the lineage."""
     path, given = folder / CHOSEN, document.hyperparameters
-    chosen = chosen_settings(path, training_set, layer_norm=bool(given.layer_norm))
+    chosen = chosen_settings(path, training_set, layer_norm=bool(given.layer_norm), hidden_units=given.hidden_units)
     if not path.exists():
         replace_file(path, chosen.model_dump_json(by_alias=True, indent=1))
     settings = chosen.with_given(given, document.max_epochs, ScheduleType.CONSTANT)

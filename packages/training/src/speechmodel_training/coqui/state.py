@@ -27,6 +27,13 @@ from speechmodel_training.errors import CheckpointsDamaged, ForeignCheckpoints
 BEST = "best"
 BEST_NAME = f"{BEST}/model"
 """Name of the best checkpoint in the folder of the lineage."""
+DAMAGED = "damaged-"
+"""Start of the names of checkpoints that could not be read."""
+_ONLY_ITS_OWN = "the engine CoquiSTT continues only its own"
+_ADVICE = (
+    "Move them away to train from scratch, or set training.engine to Native and name them in training.initFrom, with resume: true "
+    "to continue their steps and moments too"
+)
 _STATE = "coqui.json"
 _INDEX = re.compile(r"(train-\d+)\.index")
 _POINTERS = "checkpoint", "best_dev_checkpoint"
@@ -89,7 +96,7 @@ def read_state(folder: Path) -> CoquiState:
         return CoquiState.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         if foreign := sorted(index.stem for index in folder.glob("*.index")):
-            raise ForeignCheckpoints(folder, foreign) from None
+            raise ForeignCheckpoints(folder, foreign, _ONLY_ITS_OWN, _ADVICE) from None
         return CoquiState()
     except ValidationError as error:
         raise CheckpointsDamaged(folder, [f"{path} is damaged: {error}"]) from error
@@ -149,7 +156,7 @@ def prune(folder: Path, keep: int, ends: Container[str], next_end: int) -> None:
 def put_aside(folder: Path, name: str) -> None:
     """Keep the files of a checkpoint that cannot be read, under another name."""
     for path in folder.glob(f"{name}.*"):
-        path.rename(path.with_name(f"damaged-{path.name}"))
+        path.rename(path.with_name(f"{DAMAGED}{path.name}"))
 
 
 def keep_best(folder: Path, name: str) -> None:
