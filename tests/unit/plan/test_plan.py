@@ -631,17 +631,25 @@ def test_the_served_version_changes_only_when_every_replica_is_ready(ready: Worl
     assert ready.status.serving.version == ready.status.latest_version != old.version
 
 
-def test_progress_is_written_at_an_epoch_or_each_15_seconds(world: World) -> None:
+@pytest.mark.parametrize("hours", [0, 1, -1])
+def test_progress_is_written_at_an_epoch_or_each_15_seconds_whatever_the_trainers_clock_says(
+    world: World, hours: int
+) -> None:
+    ahead = timedelta(hours=hours)
     world.until(StageName.TRAIN)
-    world.progress(3)
+    world.progress(3, ahead=ahead)
     world.step(1)
     assert world.status.progress == "3/10"
     writes = world.writes
     for _ in range(5):
-        world.progress(3)
+        world.progress(3, ahead=ahead)
         world.step(2)
     assert world.writes == writes
-    world.progress(4)
+    world.step(4)
+    world.progress(3, ahead=ahead, clips_per_second=80)
+    world.step(1)
+    assert world.status.training and world.status.training.clips_per_second == 80
+    world.progress(4, ahead=ahead)
     world.step(2)
     assert world.status.progress == "4/10"
 
