@@ -115,7 +115,7 @@ class Snapshot:
                 applied_generation,
             ),
             canary=canary,
-            purge=observe.purge_of(self.purge, self.pods, now, metadata.labels),
+            purge=observe.purge_of(self.purge, self.pods, now, event_messages, metadata.labels),
             annotations=metadata.annotations,
             deleted_at=metadata.deletion_timestamp,
             progress_interval=progress_interval,
