@@ -55,7 +55,8 @@ def choose(seen: Observed, decision: Decision) -> Choice:
         return Choice(served, latest, _still_withheld(latest))
     if served is not None and served.version == built.version:
         earlier = served.promotion or Promotion(promoted=True, reason=Reason.PROMOTED, message="it is served already")
-        return Choice(_with(built, earlier), _with(built, earlier))
+        current = _with(built, earlier)
+        return Choice(current, current)
     return _gated(seen, decision.done, built)
 
 
