@@ -237,7 +237,7 @@ def _goes_on(run: Run, decision: Decision) -> bool:
 
 def _stage_run(seen: Observed, decision: Start) -> StageRun:
     record, stage, restores = decision.record, decision.stage, decision.restores
-    bucket = published_at(seen.spec, restores) if restores else stage.bucket(seen.spec, seen.status.model)
+    bucket = published_at(seen.spec, restores) if restores else stage.bucket(seen.spec, seen.status.served)
     return StageRun(
         record.run or "",
         record.stage,

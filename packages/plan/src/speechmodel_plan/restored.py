@@ -27,7 +27,7 @@ def published_model(seen: Observed, records: Records) -> ModelStatus | None:
         return None
     if converted.key not in keys.convert_keys(graph):
         return None
-    versions = (seen.status.model, *seen.status.history)
+    versions = (seen.status.served, *seen.status.history)
     return next((version for version in versions if version and version.sha256 == model.model_sha256), None)
 
 
