@@ -510,7 +510,7 @@ def test_after_a_lost_claim_the_published_model_spares_the_training(ready: World
     model = ready.status.model
     assert model
     ready.claim = LOST
-    ready.edit(publish__tflite=True)
+    ready.edit(decoding={"beamWidth": 9})
     ready.until(StageName.PREPARE)
     ready.finish()
     start = ready.step(forget_status=True).start
@@ -531,6 +531,28 @@ def test_after_a_lost_claim_the_published_model_spares_the_training(ready: World
     ready.edit(training__maxEpochs=20)
     ready.to_ready()
     assert "train-2" in ready.started, "its key is another one"
+
+
+def test_after_a_lost_claim_another_format_of_the_same_network_is_made_of_the_published_model(ready: World) -> None:
+    ready.claim = LOST
+    ready.edit(publish__tflite=True)
+    ready.to_ready()
+    assert ready.started[:2] == ["prepare-2", "convert-2"]
+    assert "train-2" not in ready.started
+
+
+def test_the_model_of_another_training_spares_none(ready: World) -> None:
+    ready.edit(training__maxEpochs=20)
+    ready.until(StageName.TRAIN)
+    ready.finish()
+    ready.step(forget_status=True)
+    assert ready.started == ["train-2", "convert-2"]
+    ready.step()
+    ready.claim = LOST
+    ready.step()
+    ready.bury()
+    ready.to_ready()
+    assert ready.started[2:4] == ["prepare-2", "train-3"], "the version that is published is of train-1"
 
 
 def test_a_published_model_that_cannot_be_read_is_trained_again(ready: World) -> None:

@@ -3,7 +3,7 @@
 from speechmodel_api import keys
 from speechmodel_api.status import ModelStatus, StageState
 
-from speechmodel_plan.observed import Claim, Observed
+from speechmodel_plan.observed import Observed
 from speechmodel_plan.records import Records
 from speechmodel_plan.stages.convert import CONVERT
 from speechmodel_plan.stages.train import TRAIN
@@ -21,15 +21,10 @@ def published_model(seen: Observed, records: Records) -> ModelStatus | None:
     trained, converted = records.get(TRAIN.name), records.get(CONVERT.name)
     if trained is None or converted is None or trained.state is not StageState.SUCCEEDED:
         return None
-    graph, model = TRAIN.parse(trained.output), CONVERT.parse(converted.output)
-    lost = trained.claim_uid != _uid(seen.claim)
-    if graph is None or model is None or not lost or converted.failures >= ATTEMPTS:
+    if trained.claim_uid == (seen.claim.uid if seen.claim else None) or converted.failures >= ATTEMPTS:
         return None
-    if converted.key not in keys.convert_keys(graph):
+    graph, model = TRAIN.parse(trained.output), CONVERT.parse(converted.output)
+    if graph is None or model is None or converted.key not in keys.convert_keys(graph):
         return None
     versions = (seen.status.served, *seen.status.history)
     return next((version for version in versions if version and version.sha256 == model.model_sha256), None)
-
-
-def _uid(claim: Claim | None) -> str | None:
-    return claim.uid if claim else None
