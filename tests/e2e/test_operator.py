@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -160,13 +160,19 @@ def test_one_of_two_operators_works_in_namespaces_with_the_label_and_the_other_t
     space: Space, operator: Kubectl, killed: Killed, target: Target
 ) -> None:
     model, namespace = killed.model, space.kubectl.namespace
+    labelled = replace(space.kubectl, namespace=f"{namespace}-labelled")
+    labels = {"metadata": {"name": labelled.namespace, "labels": {"speech": "enabled"}}}
     upgrade(target, "replicaCount=2", "watchNamespaceSelector.matchLabels.speech=enabled")
     try:
         leader = operator.until(lambda: lease_holder(operator), "one of them holds the Lease")
         space.kubectl.patch(model.name, {"decoding": {"beamWidth": 48}})
-        operator.until(
-            lambda: "managing the namespaces" in operator("logs", leader, check=False),
-            "it knows which namespaces it manages",
+        space.kubectl.apply({"apiVersion": "v1", "kind": "Namespace"} | labels)
+        later = space.manifest("later")
+        later["spec"]["suspend"] = True
+        labelled.apply(later)
+        # the operator watches both namespaces, so it has heard of the edit before it hears of this model
+        labelled.until(
+            lambda: Model(labelled, "later").status.get("observedGeneration"), "a model with the label is managed"
         )
         assert model.status["observedGeneration"] < model.object["metadata"]["generation"], "the namespace has no label"
 
@@ -180,6 +186,7 @@ def test_one_of_two_operators_works_in_namespaces_with_the_label_and_the_other_t
         assert stages == ["evaluate", "publish"], "a Job was doubled or lost"
     finally:
         upgrade(target)
+        labelled("delete", "namespace", labelled.namespace, "--ignore-not-found", "--wait=false")
 
 
 def lease_holder(operator: Kubectl) -> str | None:

@@ -236,8 +236,14 @@ class World:
         self.finish(**({"state": RunState.FAILED, "exit_code": code, "result": result} | change))
 
     def progress(
-        self, epoch: int, settings: LearningSettings | None = None, warning: str | None = None, **figures: float
+        self,
+        epoch: int,
+        settings: LearningSettings | None = None,
+        warning: str | None = None,
+        ahead: timedelta = timedelta(),
+        **figures: float,
     ) -> None:
+        """The trainer reports its progress. Its clock may be ahead of ours."""
         name, run = next((n, r) for n, r in self.runs.items() if r.stage is StageName.TRAIN and r.state in ALIVE)
         record = TrainProgress(
             epoch=epoch,
@@ -246,7 +252,7 @@ class World:
             step=epoch,
             fraction=0,
             warning=warning,
-            time=self.now,
+            time=self.now + ahead,
             **figures,
         )
         self.runs[name] = replace(run, progress=record)

@@ -52,8 +52,10 @@ async def operate(settings: Settings) -> None:
         policies = Policies(api, wanted, telemetry) if wanted is not None else None
         engines = _engines(api, rehearsal, settings, telemetry, upgrades, policies)
         supervisor = Supervisor(engines, telemetry, upgrades, policies)
-        async with endpoints(settings, supervisor, telemetry):
+        defined = asyncio.Event()
+        async with endpoints(settings, supervisor, telemetry, defined):
             await wait_until_served(api)  # the liveness probe would end an operator that waits for it without an answer
+            defined.set()
             work = partial(_watch, api, settings, supervisor, watches, telemetry)
             if settings.lease:
                 namespace, _, name = settings.lease.partition("/")

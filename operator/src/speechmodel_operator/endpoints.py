@@ -1,4 +1,6 @@
-"""The HTTP endpoints of the operator: /healthz and /metrics, on IPv4 and IPv6. `/metrics?name[]=NAME` returns the samples of that name."""
+"""The HTTP endpoints of the operator: /healthz, /readyz and /metrics, on IPv4 and IPv6. `/metrics?name[]=NAME` returns the samples of
+that name.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
+from speechmodel_api.crd import GROUP, PLURAL
 
 from speechmodel_operator.settings import Settings
 from speechmodel_operator.supervisor import Supervisor
@@ -13,16 +16,24 @@ from speechmodel_operator.telemetry import Telemetry
 
 
 @asynccontextmanager
-async def endpoints(settings: Settings, supervisor: Supervisor, telemetry: Telemetry) -> AsyncIterator[None]:
-    """Answer on the ports of the settings. An operator that waits for the CustomResourceDefinition or its Lease is healthy too.
+async def endpoints(
+    settings: Settings, supervisor: Supervisor, telemetry: Telemetry, defined: asyncio.Event
+) -> AsyncIterator[None]:
+    """Answer on the ports of the settings. Raises OSError when a port is taken.
 
-    Raises OSError when a port is taken.
+    An operator that waits for the CustomResourceDefinition is healthy, and not ready until `defined` is set. One that waits for its
+    Lease is both.
     """
 
     async def healthz(_: web.Request) -> web.Response:
         if models := supervisor.stalled():
             return web.Response(status=503, text=f"reconciling has stalled: {', '.join(models)}\n")
         return web.Response(text="ok\n")
+
+    async def readyz(request: web.Request) -> web.Response:
+        if not defined.is_set():
+            return web.Response(status=503, text=f"waiting until the API server serves {PLURAL}.{GROUP}\n")
+        return await healthz(request)
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -32,13 +43,13 @@ async def endpoints(settings: Settings, supervisor: Supervisor, telemetry: Telem
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async with AsyncExitStack() as stack:
-        for port, path, handler in (
-            (settings.liveness_port, "/healthz", healthz),
-            (settings.metrics_port, "/metrics", metrics),
+        for port, handlers in (
+            (settings.liveness_port, {"/healthz": healthz, "/readyz": readyz}),
+            (settings.metrics_port, {"/metrics": metrics}),
         ):
             if port:
                 app = web.Application()
-                app.router.add_get(path, handler)
+                app.router.add_routes([web.get(path, handler) for path, handler in handlers.items()])
                 runner = web.AppRunner(app, access_log=None)
                 await runner.setup()
                 stack.push_async_callback(runner.cleanup)

@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     watch_seconds: Annotated[float, Field(ge=1, le=3600)] = 120
     """Seconds after which a watch is opened again. A connection that is open but brings nothing is noticed after that."""
     liveness_port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """Port of /healthz, which fails when a reconciliation has stalled; 0 disables it."""
+    """Port of /healthz, which fails when a reconciliation has stalled, and of /readyz; 0 disables it."""
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 8081
     """Port of /metrics; 0 disables it."""
     log_format: LogFormat = LogFormat.TEXT

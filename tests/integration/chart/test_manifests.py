@@ -62,7 +62,8 @@ def test_every_pod_keeps_the_restricted_standard_and_a_read_only_root(helm: Helm
 
 def test_a_late_answer_to_a_probe_does_not_make_the_operator_unready(helm: Helm) -> None:
     (container,) = operator_pod(helm.manifests())["spec"]["containers"]
-    for name in ("readinessProbe", "livenessProbe"):
+    for name, path in (("readinessProbe", "/readyz"), ("livenessProbe", "/healthz")):
+        assert container[name]["httpGet"]["path"] == path
         assert container[name]["timeoutSeconds"] >= 5, name
         assert container[name].get("failureThreshold", 3) >= 3, name
 

@@ -124,7 +124,7 @@ def test_a_namespace_is_taken_up_with_its_label_and_let_go_without_it(
     process = start(BY_LABEL)
     with_label.until(lambda: generation(with_label) == 1, "the model with the label has a status")
     assert generation(without) == 0
-    assert len(with_label.find("networkpolicies")) == 4, "its pods are restricted before there are any"
+    assert len(with_label.find("networkpolicies")) == 5, "its pods are restricted before there are any"
     assert without.find("networkpolicies") == []
     without("label", "namespace", "team-b", "speech=enabled")
     without.until(lambda: generation(without) == 1, "the model that got the label has a status")
@@ -133,7 +133,7 @@ def test_a_namespace_is_taken_up_with_its_label_and_let_go_without_it(
     with_label.patch("m", {"training": {"maxEpochs": 11}})
     without.patch("m", {"training": {"maxEpochs": 11}})
     without.until(lambda: generation(without) == 2, "the edit of the model with the label is followed")
-    assert len(with_label.find("networkpolicies")) == len(without.find("networkpolicies")) == 4, "pods may still run"
+    assert len(with_label.find("networkpolicies")) == len(without.find("networkpolicies")) == 5, "pods may still run"
     assert generation(with_label) == 1, "an edit in a namespace that was let go has no effect"
     with_label("label", "namespace", "team-a", "speech=enabled")
     with_label.until(lambda: generation(with_label) == 2, "the edit is followed when the label is back")

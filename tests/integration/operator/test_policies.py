@@ -35,7 +35,7 @@ LIMITED: Object = {
 }
 LISTED: Object = {"watchNamespaces": [PLACE]}
 OFF: Object = {"networkPolicy": {"enabled": False}}
-NAMES = {f"{NAME}-model-{part}" for part in ("offline", "workers", "storage", "servers")}
+NAMES = {f"{NAME}-model-{part}" for part in ("offline", "workers", "restores", "storage", "servers")}
 MODEL = Owner(PLACE, "m", "uid-1")
 
 

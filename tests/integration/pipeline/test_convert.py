@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,14 +15,19 @@ from pathlib import Path
 import psutil
 import pytest
 from speechmodel_api.dataset_spec import Split
+from speechmodel_api.schema import S3Location
+from speechmodel_api.stages.convert import PublishedModel
 from speechmodel_pipeline.convert.trial import trial_beam_width, try_model
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import Model, load, read_graph
 from speechmodel_stagekit.errors import BadData
 from support.graphs import Edit, deaf, edited, with_alphabet, with_unknown_attribute, without
 from support.programs import run_program
+from support.seaweed import WRITER, Seaweed
 from support.waiting import STALLED_SECONDS
 from support.workspaces import CONVERT, Workspace, make_workspace
+
+from .conftest import BUCKET
 
 
 @pytest.fixture
@@ -236,3 +242,30 @@ def test_a_trial_ends_when_convert_is_stopped(workspace: Workspace, deepspeech: 
         convert.wait()
         trial.wait(STALLED_SECONDS)
     os.close(opened)
+
+
+def test_a_graph_that_was_lost_is_made_again_from_the_model_in_the_bucket(
+    workspace: Workspace, s3: Seaweed, tmp_path: Path
+) -> None:
+    task = workspace.convert_input()
+    before = run_program("convert", task, tmp_path)
+    export = workspace.root / "exports" / CONVERT
+    model = export / "output_graph.pbmm"
+    s3.client().upload_file(str(model), BUCKET, "convert/output_graph.pbmm")
+    published = PublishedModel(
+        target=S3Location(bucket=BUCKET, endpoint=s3.endpoint),
+        uri=f"s3://{BUCKET}/convert/output_graph.pbmm",
+        sha256=before.output["modelSha256"],
+        size_bytes=before.output["sizeBytes"],
+    )
+    workspace.graph.unlink()
+    shutil.rmtree(export)
+    task = task.model_copy(update={"published": published})
+    gone = task.model_copy(update={"published": published.model_copy(update={"uri": f"{published.uri}.gone"})})
+    ended = run_program("convert", gone, tmp_path, WRITER.environment)
+    assert (ended.code, ended.reason) == (75, "DownloadFailed"), ended.log
+    ended = run_program("convert", task, tmp_path, WRITER.environment)
+    assert ended.code == 0, ended.log
+    assert ended.output == before.output, "the files for other runtimes are the same too"
+    names = {"manifest.json", "output_graph.pbmm", "acoustic.onnx", "acoustic.int8.onnx"}
+    assert {path.name for path in export.iterdir()} == names

@@ -138,7 +138,7 @@ def test_in_a_pod_the_operator_gets_the_sentences_of_a_server_that_cannot_start(
     state = {"waiting": {"reason": "CrashLoopBackOff"}}
     last = {"terminated": {"exitCode": 78, "message": status.read_text(encoding="utf-8")}}
     server = {"name": "server", "state": state, "lastState": last}
-    pod = Pod.model_validate({"metadata": {"name": "p", "uid": "u"}, "status": {"containerStatuses": [server]}})
+    pod = Pod.read({"metadata": {"name": "p", "uid": "u"}, "status": {"containerStatuses": [server]}})
     trouble = pods.trouble(pod, datetime.now(UTC))
     assert trouble is not None and trouble.reason == "InvalidServerSettings"
     assert trouble.message.startswith("container server: ")

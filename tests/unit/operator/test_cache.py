@@ -11,7 +11,7 @@ from speechmodel_operator.cluster.api import JOBS, Api
 from speechmodel_operator.cluster.cache import Store
 from speechmodel_operator.cluster.errors import ClusterError, NoAnswer
 from speechmodel_operator.cluster.informer import Informer
-from speechmodel_operator.cluster.views import Job, Manifest, Page
+from speechmodel_operator.cluster.views import Job, Manifest, Page, read_page
 from speechmodel_operator.telemetry import Telemetry
 from support.waiting import STALLED_SECONDS
 
@@ -35,11 +35,11 @@ class Server:
         self.versions: list[str] = []
         self.done = asyncio.Event()
 
-    async def pages(self, *_: object) -> AsyncIterator[Page[Job]]:
+    async def pages(self, *_: object) -> AsyncIterator[Page[Job | dict[str, Any]]]:
         answer = self.lists.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        yield Page[Job].model_validate_json(json.dumps(answer))
+        yield read_page(Job, json.dumps(answer).encode())
 
     async def watch(self, _resource: object, _namespace: str, _selector: str, version: str, _seconds: float) -> Any:
         self.versions.append(version)
@@ -168,7 +168,7 @@ async def test_lists_that_get_no_answer_are_failing_too() -> None:
     telemetry, seen = Telemetry(), list[float | None]()
 
     class Unreachable(Server):
-        async def pages(self, *_: object) -> AsyncIterator[Page[Job]]:
+        async def pages(self, *_: object) -> AsyncIterator[Page[Job | dict[str, Any]]]:
             labels = {"namespace": "*", "resource": "jobs"}
             seen.append(telemetry.registry.get_sample_value("speechmodel_watch_failing", labels))
             async for page in super().pages():

@@ -82,9 +82,7 @@ def deployment(version: str = "v2", ready: int = 1) -> Deployment:
     status = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": ready}
     template = {"metadata": {"labels": {"speechops.dev/version": version}}}
     metadata = {"name": "espejo-canary", "generation": 1}
-    return Deployment.model_validate(
-        {"metadata": metadata, "spec": {"replicas": 1, "template": template}, "status": status}
-    )
+    return Deployment.read({"metadata": metadata, "spec": {"replicas": 1, "template": template}, "status": status})
 
 
 def pod(name: str, port: int, *, version: str = "v2", stage: str = "canary", **status: Any) -> Pod:
@@ -93,7 +91,7 @@ def pod(name: str, port: int, *, version: str = "v2", stage: str = "canary", **s
     ready = [{"type": "Ready", "status": "True"}]
     found = {"phase": "Running", "podIP": "127.0.0.1", "conditions": ready} | status
     metadata = {"name": name, "labels": labels, "creationTimestamp": NOW.isoformat()}
-    return Pod.model_validate({"metadata": metadata, "spec": {"containers": [container]}, "status": found})
+    return Pod.read({"metadata": metadata, "spec": {"containers": [container]}, "status": found})
 
 
 @contextmanager

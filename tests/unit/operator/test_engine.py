@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 from speechmodel_api.field_problems import InvalidSpec
 from speechmodel_api.stages.contract import StageName
 from speechmodel_api.stages.publish import PurgeInput
@@ -40,6 +41,7 @@ from speechmodel_plan.observed import RunState, Trouble
 from speechmodel_plan.plan import CanaryIntent, Done, Plan, Report, ServingIntent
 from speechmodel_plan.reconcile import Gone, StepFailed, make_plan, reconcile
 from speechmodel_plan.task import Owner
+from support.views import with_metadata
 from support.world import World
 
 from .test_resources import IMAGES, MODEL, OWNER
@@ -66,10 +68,10 @@ class Server:
 
     async def get(self, resource: Resource[Any], _namespace: str, name: str) -> Any:
         if resource is MODELS:
-            return Model.model_validate({"metadata": metadata(name, 3, uid=OWNER.uid), "spec": SCALED})
+            return Model.read({"metadata": metadata(name, 3, uid=OWNER.uid), "spec": SCALED})
         if resource is DEPLOYMENTS and name == names.deployment_name(OWNER.name):
             spec = {"replicas": 2, "template": {"metadata": {}}}
-            return Deployment.model_validate({"metadata": metadata(name, 7), "spec": spec})
+            return Deployment.read({"metadata": metadata(name, 7), "spec": spec})
         return None
 
     async def find(self, resource: Resource[Any], *_: object) -> tuple[Service, ...]:
@@ -79,7 +81,7 @@ class Server:
         if manifest["metadata"].get("resourceVersion", self.version) != self.version:
             raise Conflict(409, "the object has been modified")
         self.applied.append(manifest)
-        return resource.view.model_validate(manifest)
+        return resource.view.read(manifest)
 
 
 class Serve(Plan):
@@ -124,11 +126,7 @@ async def test_a_service_that_cannot_be_changed_answers_all_the_same(exists: boo
     class Refusing(Server):
         async def find(self, resource: Resource[Any], *_: object) -> tuple[Any, ...]:
             about = metadata(OWNER.name, 7, labels=labels.common(OWNER, labels.SERVER))
-            return (
-                (resource.view.model_validate({"metadata": about, "spec": {}}),)
-                if resource is SERVICES and exists
-                else ()
-            )
+            return (resource.view.read({"metadata": about, "spec": {}}),) if resource is SERVICES and exists else ()
 
         async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
             if resource is SERVICES:
@@ -165,11 +163,7 @@ async def test_what_is_refused_is_written_seldom_until_an_edit_or_a_retry(monkey
 
         async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
             found = await super().get(resource, namespace, name)
-            return (
-                found
-                if resource is not MODELS
-                else found.model_copy(update={"metadata": found.metadata.model_copy(update=self.about)})
-            )
+            return found if resource is not MODELS else with_metadata(found, **self.about)
 
         async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
             if resource is not DEPLOYMENTS:
@@ -213,9 +207,7 @@ class Serving(Server):
     async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
         if resource is MODELS:
             status = {"model": MODEL.model_dump(by_alias=True, exclude_none=True, mode="json")}
-            return Model.model_validate(
-                {"metadata": metadata(name, 3, uid=OWNER.uid), "spec": SCALED, "status": status}
-            )
+            return Model.read({"metadata": metadata(name, 3, uid=OWNER.uid), "spec": SCALED, "status": status})
         return await super().get(resource, namespace, name)
 
 
@@ -236,9 +228,7 @@ class Upgrading(Serving):
             return None
         annotations = {"annotations": {labels.APPLIED: self.applied_hash}, "generation": self.generation}
         spec = {"replicas": 2, "template": {"metadata": {}}}
-        return Deployment.model_validate(
-            {"metadata": metadata(name, 7, **annotations), "spec": spec, "status": self.status}
-        )
+        return Deployment.read({"metadata": metadata(name, 7, **annotations), "spec": spec, "status": self.status})
 
     async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
         if resource is DEPLOYMENTS and self.refusing:
@@ -401,7 +391,7 @@ class New:
     async def get(self, resource: Resource[Any], _namespace: str, name: str) -> Any:
         self.calls.append(f"GET {resource.kind}")
         if resource is MODELS:
-            return Model.model_validate({"metadata": metadata(name, 3, uid=OWNER.uid), "spec": World().spec})
+            return Model.read({"metadata": metadata(name, 3, uid=OWNER.uid), "spec": World().spec})
         named = (each for each in self.existing if isinstance(each, resource.view) and each.metadata.name == name)
         return next(named, None)
 
@@ -413,7 +403,7 @@ class New:
         self.calls.append(f"POST {resource.kind}")
         if any(thing.metadata.name == manifest["metadata"]["name"] for thing in self.existing):
             raise AlreadyExists(409, "it exists")
-        return resource.view.model_validate({**manifest, "metadata": {**manifest["metadata"], "uid": "new"}})
+        return resource.view.read({**manifest, "metadata": {**manifest["metadata"], "uid": "new"}})
 
     async def merge_patch(self, resource: Resource[Any], *_: object) -> None:
         self.calls.append(f"PATCH {resource.kind}")
@@ -496,14 +486,14 @@ async def test_a_job_that_waits_in_the_wrong_queue_is_replaced_once_the_label_is
             if resource is not MODELS:
                 return await super().get(resource, namespace, name)
             about = metadata(name, 3, uid=OWNER.uid, labels={labels.QUEUE: self.queue})
-            return Model.model_validate({"metadata": about, "spec": World().spec, "status": self.status})
+            return Model.read({"metadata": about, "spec": World().spec, "status": self.status})
 
         async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
             created = await super().create(resource, namespace, manifest)
             if resource is JOBS:
                 about = manifest["metadata"] | metadata(manifest["metadata"]["name"], 4, creationTimestamp=SOME_TIME)
                 manifest = {**manifest, "metadata": about, "spec": {**manifest["spec"], "suspend": True}}
-                created = Job.model_validate(manifest)
+                created = Job.read(manifest)
                 self.jobs, self.existing = (*self.jobs, manifest), (*self.existing, created)
             elif resource is CLAIMS:
                 self.existing = (*self.existing, claim(OWNER.name))
@@ -546,7 +536,7 @@ async def test_the_purge_of_a_model_with_a_queue_is_put_into_it() -> None:
             found = await super().get(resource, namespace, name)
             if resource is not MODELS:
                 return found
-            return found.model_copy(update={"metadata": found.metadata.model_copy(update={"labels": queue})})
+            return with_metadata(found, labels=queue)
 
         async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
             self.created += (manifest,)
@@ -564,7 +554,7 @@ async def test_the_purge_of_a_model_with_a_queue_is_put_into_it() -> None:
 
 async def test_a_purge_that_is_given_up_leaves_no_job_that_could_run_later() -> None:
     about = metadata(names.purge_name(OWNER.name, OWNER.uid), 5, labels={labels.MODEL: OWNER.name})
-    server = New(Job.model_validate({"metadata": about | {"creationTimestamp": datetime.now(UTC)}}))
+    server = New(Job.read({"metadata": about | {"creationTimestamp": datetime.now(UTC)}}))
     engine = engine_of(server)
     seen = await engine.observe()
     assert seen is not None
@@ -587,7 +577,7 @@ async def test_a_model_of_a_newer_release_that_cannot_be_read_is_deleted_with_wh
                 return await super().get(resource, namespace, name)
             publish = World().spec["publish"] | {"deletionPolicy": "Delete"}
             spec = World().spec | {"publish": publish, "training": {"maxEpochs": "a way of a newer release"}}
-            return Model.model_validate({"metadata": metadata(name, 3, uid=OWNER.uid, **self.about), "spec": spec})
+            return Model.read({"metadata": metadata(name, 3, uid=OWNER.uid, **self.about), "spec": spec})
 
         async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
             self.created += (manifest,)
@@ -603,7 +593,7 @@ async def test_a_model_of_a_newer_release_that_cannot_be_read_is_deleted_with_wh
 
 def claim(model: str) -> Claim:
     spec = {"resources": {"requests": {"storage": "10Gi"}}}
-    return Claim.model_validate(
+    return Claim.read(
         {"metadata": metadata(names.claim_name(OWNER.name), 5, labels={labels.MODEL: model}), "spec": spec}
     )
 
@@ -621,7 +611,7 @@ async def test_prepare_reads_other_speech_where_its_claim_is_mounted() -> None:
             found = await super().get(resource, namespace, name)
             source = {"source": {"persistentVolumeClaim": {"claimName": "radio", "path": "es"}}}
             spec = {"dataset": World().spec["dataset"] | {"negatives": source}}
-            return found if resource is not MODELS else found.model_copy(update={"spec": found.spec | spec})
+            return found if resource is not MODELS else structs.replace(found, spec=found.spec | spec)
 
     seen = await engine_of(Shared()).observe()
     assert seen is not None
@@ -635,7 +625,7 @@ async def test_a_server_with_the_name_of_the_service_of_the_workers_keeps_traini
         async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
             found = await super().get(resource, namespace, name)
             serves = {"serving": {"service": {"name": self.service}}}
-            return found if resource is not MODELS else found.model_copy(update={"spec": found.spec | serves})
+            return found if resource is not MODELS else structs.replace(found, spec=found.spec | serves)
 
     server = Named()
     engine = engine_of(server)
@@ -663,7 +653,7 @@ def ended_job() -> Job:
     marks = {labels.MODEL: OWNER.name, labels.STAGE: "prepare", labels.KEY: "00000000", labels.ATTEMPT: "1"}
     about = metadata("espejo-prepare-00000000-1", 4, labels=marks, creationTimestamp=SOME_TIME)
     ended = {"conditions": [{"type": "Complete", "status": "True"}]}
-    return Job.model_validate({"metadata": about, "status": ended})
+    return Job.read({"metadata": about, "status": ended})
 
 
 async def test_the_next_job_is_created_before_an_ended_one_is_removed() -> None:
@@ -702,7 +692,7 @@ class EndsWhileItIsRead(New):
             containers = [{"name": STAGE_CONTAINER, "state": ended if self.ended else {"running": {}}}]
             job = self.existing[0].metadata
             about_pod = metadata("pod", 4, labels={**job.labels, JOB_NAME: job.name}, creationTimestamp=SOME_TIME)
-            return (Pod.model_validate({"metadata": about_pod, "status": state | {"containerStatuses": containers}}),)
+            return (Pod.read({"metadata": about_pod, "status": state | {"containerStatuses": containers}}),)
         for _ in range(9):  # the other calls are answered meanwhile
             await asyncio.sleep(0)
         self.ended = True
@@ -758,7 +748,7 @@ async def test_an_object_beside_the_server_does_not_hide_that_the_step_has_to_be
         async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
             if resource not in ACCESSORIES.values():
                 return await super().get(resource, namespace, name)
-            return resource.view.model_validate({"metadata": metadata(name, 7)})
+            return resource.view.read({"metadata": metadata(name, 7)})
 
         async def apply(self, resource: Resource[Any], namespace: str, manifest: Manifest, *, force: bool) -> Any:
             if resource in ACCESSORIES.values():
@@ -802,17 +792,13 @@ async def test_a_full_quota_does_not_hide_that_a_claim_belongs_to_another(
 
 
 async def test_a_job_of_another_owner_is_a_conflict_though_the_quota_is_full() -> None:
-    job = Job.model_validate({"metadata": metadata("espejo-prepare", 4, ownerReferences=[])})
+    job = Job.read({"metadata": metadata("espejo-prepare", 4, ownerReferences=[])})
 
     class Full(New):
         async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
             if resource.kind != "Job":
                 return await super().create(resource, namespace, manifest)
-            self.existing = (
-                job.model_copy(
-                    update={"metadata": job.metadata.model_copy(update={"name": manifest["metadata"]["name"]})}
-                ),
-            )
+            self.existing = (with_metadata(job, name=manifest["metadata"]["name"]),)
             raise Refused(403, "exceeded quota: jobs, requested: count/jobs.batch=1")
 
     with pytest.raises(StepFailed) as failed:

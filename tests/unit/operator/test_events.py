@@ -15,6 +15,7 @@ from speechmodel_operator.cluster.events import EventReader
 from speechmodel_operator.cluster.snapshot import Snapshot
 from speechmodel_operator.cluster.views import Claim, Deployment, EventView, Job, Model, ObjectView, Pod
 from speechmodel_plan.observed import Trouble
+from support.views import as_sent
 from support.world import World
 
 from .test_engine import metadata
@@ -37,7 +38,7 @@ class Events:
         if not self.may:
             raise Refused(403, "events is forbidden")
         return tuple(
-            EventView.model_validate({"metadata": {"name": "e"}, "reason": r, "message": m, "lastTimestamp": at})
+            EventView.read({"metadata": {"name": "e"}, "reason": r, "message": m, "lastTimestamp": at})
             for r, m, at in self.about.get(thing.metadata.uid, ())
         )
 
@@ -54,7 +55,7 @@ class Seen:
 def workspace(phase: str) -> Claim:
     spec = {"resources": {"requests": {"storage": "1Gi"}}}
     metadata = {"name": "espejo-workspace", "uid": "claim-uid"}
-    return Claim.model_validate({"metadata": metadata, "spec": spec, "status": {"phase": phase}})
+    return Claim.read({"metadata": metadata, "spec": spec, "status": {"phase": phase}})
 
 
 async def said(reader: EventReader, seen: Seen, now: datetime = NOW) -> dict[str, str]:
@@ -241,24 +242,24 @@ class Waiting(Events):
     async def get(self, resource: Resource[Any], _namespace: str, name: str) -> Any:
         if resource is MODELS:
             spec = World().spec | {"serving": {"canary": {}}}
-            return Model.model_validate({"metadata": metadata(name, 3, uid=OWNER.uid), "spec": spec})
+            return Model.read({"metadata": metadata(name, 3, uid=OWNER.uid), "spec": spec})
         template = {"metadata": {"labels": {"speechops.dev/version": "v1"}}}
-        return Deployment.model_validate({"metadata": metadata(name, 7), "spec": {"template": template}})
+        return Deployment.read({"metadata": metadata(name, 7), "spec": {"template": template}})
 
     async def find(self, resource: Resource[Any], *_: object) -> tuple[ObjectView, ...]:
         owned = [{"uid": OWNER.uid}]
         if resource is CLAIMS:
             return (workspace("Pending"),)
         if resource is JOBS:
-            made = job().model_dump(by_alias=True, mode="json")
-            return (Job.model_validate(made | {"metadata": made["metadata"] | {"ownerReferences": owned}}),)
+            made = as_sent(job())
+            return (Job.read(made | {"metadata": made["metadata"] | {"ownerReferences": owned}}),)
         return (pod(), *(self._server(stage) for stage in ("server", "canary"))) if resource is PODS else ()
 
     @staticmethod
     def _server(stage: str) -> Pod:
-        made = pod(**UNMOUNTED).model_dump(by_alias=True, mode="json")
+        made = as_sent(pod(**UNMOUNTED))
         labels = {"speechops.dev/version": "v1", "speechops.dev/stage": stage}
-        return Pod.model_validate(made | {"metadata": made["metadata"] | {"uid": f"{stage}-uid", "labels": labels}})
+        return Pod.read(made | {"metadata": made["metadata"] | {"uid": f"{stage}-uid", "labels": labels}})
 
 
 async def test_a_step_reports_what_events_say_of_stages_servers_and_the_canary() -> None:

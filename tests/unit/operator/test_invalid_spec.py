@@ -39,7 +39,7 @@ class Cluster(New):
             return await super().get(resource, namespace, name)
         self.looks += 1
         about = metadata(name, 3, uid=OWNER.uid, generation=self.generation)
-        return Model.model_validate({"metadata": about, "spec": self.spec, "status": self.status})
+        return Model.read({"metadata": about, "spec": self.spec, "status": self.status})
 
     async def create(self, resource: Resource[Any], namespace: str, manifest: Manifest) -> Any:
         if resource is EVENTS:
@@ -49,7 +49,7 @@ class Cluster(New):
     async def apply(self, resource: Resource[Any], _namespace: str, manifest: Manifest, *, force: bool) -> Any:
         del force
         self.calls.append(f"APPLY {resource.kind}")
-        return resource.view.model_validate({**manifest, "metadata": {**manifest["metadata"], "uid": "new"}})
+        return resource.view.read({**manifest, "metadata": {**manifest["metadata"], "uid": "new"}})
 
     async def merge_patch(self, resource: Resource[Any], *arguments: Any) -> Any:
         await super().merge_patch(resource)

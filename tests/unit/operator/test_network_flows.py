@@ -17,6 +17,7 @@ from speechmodel_operator.resources import jobs, labels, serving
 from speechmodel_operator.resources.policies import OFFLINE, ONLINE, policies
 from speechmodel_operator.resources.workers import PORT as WORKERS_PORT
 from speechmodel_operator.settings import PolicySettings
+from speechmodel_plan.observed import Claim
 from support.world import World
 
 from .test_resources import IMAGES, MODEL, OWNER
@@ -58,7 +59,9 @@ def pod(template: Mapping[str, Any]) -> Pod:
 
 
 def pods() -> dict[str, Pod]:
-    """Return a pod of each kind by its stage, and the one of several workers as "worker"."""
+    """Return a pod of each kind by its stage, the one of several workers as "worker", and a convert that has lost the workspace as
+    "restoring".
+    """
     world = World()
     bucket = {"bucket": "pretrained", "secretRef": {"name": "s"}}
     world.edit(training__initFrom={"s3": bucket}, evaluation={"gate": {"notWorseThanServing": {}}})
@@ -70,6 +73,13 @@ def pods() -> dict[str, Pod]:
         str(run.stage): jobs.stage_job(IMAGES, OWNER, world.observe().spec, run, {})
         for run in world.stage_runs.values()
     }
+    lost = World()
+    lost.to_ready()
+    lost.claim = Claim("espejo-workspace", "another uid", owned=False)
+    lost.edit(decoding={"beamWidth": 9})
+    lost.until(StageName.CONVERT)
+    assert lost.plan and lost.plan.start
+    found["restoring"] = jobs.stage_job(IMAGES, OWNER, lost.observe().spec, lost.plan.start, {})
     several = World()
     several.edit(training__numWorkers=3)
     several.until(StageName.TRAIN)
@@ -149,11 +159,11 @@ def _selects(selector: Mapping[str, Any], found: Mapping[str, str]) -> bool:
 
 
 def test_every_kind_of_pod_is_either_offline_or_online_or_a_server() -> None:
-    assert PODS.keys() == {*STAGES, *SERVERS, "worker"}
+    assert PODS.keys() == {*STAGES, *SERVERS, "worker", "restoring"}
     assert sorted([*OFFLINE, *ONLINE]) == sorted(STAGES), "a new stage needs a policy"
 
 
-@pytest.mark.parametrize("name", [*STAGES, "worker"])
+@pytest.mark.parametrize("name", [*STAGES, "worker", "restoring"])
 def test_nobody_calls_a_stage_but_workers_each_other(name: str) -> None:
     callers = [CLIENT, NEIGHBOUR, OPERATOR_POD, *(other for kind, other in PODS.items() if kind != name)]
     assert not any(may(caller, PODS[name], port) for caller in callers for port in (22, 80, HTTP, WORKERS_PORT))
@@ -186,7 +196,7 @@ def test_every_pod_that_has_keys_of_a_bucket_or_a_token_of_kubernetes_may_leave(
     keys = any(variable.endswith(key) for variable in found.variables for key in S3_KEYS)
     if keys or "serviceAccountToken" in found.volumes:
         assert may(found, STORAGE, 443) and may(found, STORAGE, 9000) and may(found, NEIGHBOUR, 53, "UDP")
-    assert may(found, STORAGE, 443) == (name in (*ONLINE, *SERVERS))
+    assert may(found, STORAGE, 443) == (name in (*ONLINE, *SERVERS, "restoring"))
 
 
 @pytest.mark.parametrize("name", PODS)

@@ -33,7 +33,7 @@ def job_manifest(*conditions: str, deleted: bool = False) -> Object:
 
 
 def job(*conditions: str, deleted: bool = False) -> Job:
-    return Job.model_validate(job_manifest(*conditions, deleted=deleted))
+    return Job.read(job_manifest(*conditions, deleted=deleted))
 
 
 def pod(phase: str = "Running", *, deleted: str | None = None, **status: Any) -> Pod:
@@ -50,7 +50,7 @@ def pod(phase: str = "Running", *, deleted: str | None = None, **status: Any) ->
         "spec": {"nodeName": "gpu", "containers": containers},
         "status": {"phase": phase} | status,
     }
-    return Pod.model_validate(manifest)
+    return Pod.read(manifest)
 
 
 def ended(code: int, message: str = "", reason: str = "Error") -> Object:
@@ -125,7 +125,7 @@ def test_the_time_in_a_queue_does_not_count_as_time_without_a_pod(
     manifest = job_manifest(*conditions)
     manifest["metadata"]["labels"] |= {"kueue.x-k8s.io/queue-name": "gpus"}
     manifest["status"] |= {"startTime": released}
-    admitted = Job.model_validate(manifest)
+    admitted = Job.read(manifest)
     (run,) = observe.stage_runs([admitted], [], {}, NOW, {})
     assert (run.trouble.reason if run.trouble else None) == reason
     assert bool(podless([admitted], [], NOW)) == (reason is not None)
@@ -165,7 +165,7 @@ def test_a_deployment_is_settled_when_every_replica_is_new_and_ready(
         "spec": {"replicas": 2, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": status,
     }
-    server = observe.server_of(Deployment.model_validate(deployment), [], NOW, {})
+    server = observe.server_of(Deployment.read(deployment), [], NOW, {})
     assert server
     assert (server.version, server.settled, server.complete) == ("v1", settled, complete)
 
@@ -181,7 +181,7 @@ def test_a_deployment_that_an_autoscaler_scales_stays_settled(applied_generation
         "spec": {"replicas": 4, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2},
     }
-    given = Deployment.model_validate(deployment)
+    given = Deployment.read(deployment)
     server = observe.server_of(given, [], NOW, {}, least=2, applied_generation=applied_generation)
     assert server
     assert server.settled is settled
@@ -197,7 +197,7 @@ def test_a_deployment_that_was_made_from_another_spec_is_not_settled(wanted: str
         "spec": {"replicas": 1, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1},
     }
-    server = observe.server_of(Deployment.model_validate(deployment), [], NOW, {}, wanted)
+    server = observe.server_of(Deployment.read(deployment), [], NOW, {}, wanted)
     assert server
     assert server.settled is settled
     assert server.steady, "every replica is ready all the same"
@@ -206,9 +206,9 @@ def test_a_deployment_that_was_made_from_another_spec_is_not_settled(wanted: str
 def test_a_purge_without_its_secret_will_not_heal() -> None:
     manifest = job_manifest()
     manifest["metadata"]["labels"]["speechops.dev/stage"] = "purge"
-    purge = Job.model_validate(manifest)
+    purge = Job.read(manifest)
     stuck = pod("Pending", **waiting("CreateContainerConfigError", 'secret "s3" not found'))
-    found = observe.purge_of(purge, [stuck], NOW)
+    found = observe.purge_of(purge, [stuck], NOW, {})
     assert found
     assert found.failure
     assert found.failure.final
@@ -219,10 +219,24 @@ def test_a_purge_in_a_queue_says_so() -> None:
     manifest = job_manifest()
     manifest["metadata"]["labels"] |= {"speechops.dev/stage": "purge", "kueue.x-k8s.io/queue-name": "gpus"}
     manifest["spec"] = {"suspend": True}
-    found = observe.purge_of(Job.model_validate(manifest), [], NOW)
+    found = observe.purge_of(Job.read(manifest), [], NOW, {})
     assert found and found.failure and not found.finished
     assert (found.failure.reason, found.failure.final) == ("QueuedByKueue", False)
     assert found.queued
+
+
+def test_a_purge_whose_pod_is_rejected_or_gets_no_volume_says_why() -> None:
+    manifest = job_manifest()
+    manifest["metadata"] |= {"uid": "purge-uid"}
+    rejected = {"purge-uid": "exceeded quota: small, requested: cpu=100m"}
+    found = observe.purge_of(Job.read(manifest), [], NOW, rejected)
+    assert found and found.failure and rejected["purge-uid"] in found.failure.message
+    assert (found.failure.reason, found.failure.final) == ("QuotaExceeded", False)
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:02Z"}
+    mounting = pod("Pending", conditions=[scheduled, {"type": "PodReadyToStartContainers", "status": "False"}])
+    missing = {mounting.metadata.uid: 'MountVolume.SetUp failed for volume "ca-bundle": configmap "cas" not found'}
+    found = observe.purge_of(Job.read(manifest), [mounting], NOW, missing)
+    assert found and found.failure and found.failure.reason == "CredentialsMissing"
 
 
 QUEUE = "kueue.x-k8s.io/queue-name"
@@ -267,9 +281,9 @@ def test_a_job_that_waits_is_relabelled_once_the_model_has_other_labels_for_kueu
         manifest["metadata"]["annotations"]["speechops.dev/inherited"] = created_with
 
     def seen(suspend: bool, *pods: Pod) -> tuple[bool, bool]:
-        found = Job.model_validate(manifest | {"spec": {"suspend": suspend}})
+        found = Job.read(manifest | {"spec": {"suspend": suspend}})
         (run,) = observe.stage_runs([found], pods, {}, NOW, {}, model_labels=of_model)
-        purge = observe.purge_of(found, pods, NOW, of_model)
+        purge = observe.purge_of(found, pods, NOW, {}, of_model)
         return run.relabelled, purge is not None and purge.relabelled
 
     assert seen(True) == (relabelled, relabelled)
@@ -283,7 +297,7 @@ def test_a_purge_that_was_admitted_is_in_no_queue_once_its_job_has_started_again
     earlier = {"startTime": "2026-01-01T00:00:00Z"}
 
     def queued(status: Object) -> bool:
-        found = observe.purge_of(Job.model_validate(manifest | {"status": status}), [], NOW)
+        found = observe.purge_of(Job.read(manifest | {"status": status}), [], NOW, {})
         assert found
         return found.queued
 

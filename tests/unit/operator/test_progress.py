@@ -42,13 +42,13 @@ def snapshot(state: StageState) -> Snapshot:
     marks = {labels.STAGE: "train", JOB_NAME: JOB}
     ended = {"name": STAGE_CONTAINER, "state": {"terminated": {"exitCode": 0}}}
     pod = {"metadata": metadata("pod", 4, labels=marks), "status": {"phase": "Succeeded", "containerStatuses": [ended]}}
-    job = Job.model_validate({"metadata": metadata(JOB, 4, creationTimestamp=SOME_TIME)})
+    job = Job.read({"metadata": metadata(JOB, 4, creationTimestamp=SOME_TIME)})
     return Snapshot(
         owner=OWNER,
-        model=Model.model_validate(model),
+        model=Model.read(model),
         spec=SpeechModelSpec.model_validate(spec),
         jobs={JOB: job},
-        pods=(Pod.model_validate(pod),),
+        pods=(Pod.read(pod),),
         claim=None,
         deployment=None,
         canary=None,

@@ -10,6 +10,7 @@ from speechmodel_operator.cluster import observe
 from speechmodel_operator.cluster.errors import Refused, cluster_error
 from speechmodel_operator.cluster.views import Deployment, Job, Pod
 from speechmodel_plan.observed import Run, RunState, Trouble
+from support.views import as_sent, with_metadata
 
 NOW = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
 NAME = "espejo-train-0badcafe-2"
@@ -25,7 +26,7 @@ def job(*, suspend: bool = False, queue: str | None = None, failed: bool = False
     } | ({"kueue.x-k8s.io/queue-name": queue} if queue else {})
     metadata = {"name": NAME, "uid": "job-uid", "creationTimestamp": "2026-01-01T00:00:00Z", "labels": found}
     ends = [{"type": "Failed", "status": "True", "lastTransitionTime": "2026-01-01T00:05:00Z"}] if failed else []
-    return Job.model_validate({"metadata": metadata, "spec": {"suspend": suspend}, "status": {"conditions": ends}})
+    return Job.read({"metadata": metadata, "spec": {"suspend": suspend}, "status": {"conditions": ends}})
 
 
 def pod(phase: str = "Pending", limits: Object | None = None, **status: Any) -> Pod:
@@ -37,7 +38,7 @@ def pod(phase: str = "Pending", limits: Object | None = None, **status: Any) -> 
     }
     containers = [{"name": "stage", "resources": {"limits": {"memory": "1Gi"} if limits is None else limits}}]
     spec = {"nodeName": "gpu", "containers": containers}
-    return Pod.model_validate({"metadata": metadata, "spec": spec, "status": {"phase": phase} | status})
+    return Pod.read({"metadata": metadata, "spec": spec, "status": {"phase": phase} | status})
 
 
 def condition(type_: str, status: str, reason: str = "", message: str = "") -> Object:
@@ -169,8 +170,8 @@ def test_a_job_without_a_pod_quotes_what_rejected_it(rejection: str, reason: str
 )
 def test_a_pod_without_the_limits_that_a_quota_demands_names_the_field_that_sets_them(stage: str, field: str) -> None:
     waits = job()
-    metadata = waits.metadata.model_copy(update={"labels": {**waits.metadata.labels, "speechops.dev/stage": stage}})
-    trouble = run_of(waits.model_copy(update={"metadata": metadata}), rejection=UNSPECIFIED).trouble
+    of_stage = with_metadata(waits, labels={**waits.metadata.labels, "speechops.dev/stage": stage})
+    trouble = run_of(of_stage, rejection=UNSPECIFIED).trouble
     assert trouble
     assert trouble.message.endswith(f"must specify limits.cpu for: stage; set the requests and limits in {field}")
     assert severity_of(trouble.reason) is Severity.ERROR, "it does not pass by itself"
@@ -191,8 +192,7 @@ def killed(component: str, limits: Object, name: str = "stage") -> tuple[Job, Po
     state = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-01T00:04:00Z"}}
     found = pod("Failed", limits, containerStatuses=[{"name": name, "state": state}])
     labelled = {**found.metadata.labels, "speechops.dev/stage": component}
-    metadata = found.metadata.model_copy(update={"labels": labelled})
-    return job(failed=True), found.model_copy(update={"metadata": metadata})
+    return job(failed=True), with_metadata(found, labels=labelled)
 
 
 @pytest.mark.parametrize(
@@ -265,13 +265,13 @@ def test_a_deployment_says_why_its_rollout_stands(conditions: list[Object], reas
         "spec": {"replicas": 2, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": {"observedGeneration": 2, "replicas": 1, "readyReplicas": 1, "conditions": conditions},
     }
-    server = observe.server_of(Deployment.model_validate(deployment), [], NOW, {})
+    server = observe.server_of(Deployment.read(deployment), [], NOW, {})
     assert server
     assert (server.trouble.reason if server.trouble else None) == reason
     assert server.trouble is None or words in server.trouble.message
     counts = {"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}
     settled = deployment | {"status": {"observedGeneration": 2, "conditions": conditions} | counts}
-    healed = observe.server_of(Deployment.model_validate(settled), [], NOW, {})
+    healed = observe.server_of(Deployment.read(settled), [], NOW, {})
     assert healed
     assert healed.trouble is None
 
@@ -290,15 +290,13 @@ def test_a_server_that_waits_for_the_claim_of_its_cache_says_so(message: str) ->
         "spec": {"replicas": 1, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": {"observedGeneration": 2, "replicas": 1},
     }
-    waiting_pod = pod(**unscheduled(message))
-    metadata = waiting_pod.metadata.model_copy(update={"labels": {"speechops.dev/version": "v1"}})
-    waiting_pod = waiting_pod.model_copy(update={"metadata": metadata})
-    server = observe.server_of(Deployment.model_validate(deployment), [waiting_pod], NOW, {})
+    waiting_pod = with_metadata(pod(**unscheduled(message)), labels={"speechops.dev/version": "v1"})
+    server = observe.server_of(Deployment.read(deployment), [waiting_pod], NOW, {})
     assert server and server.trouble == Trouble("VolumePending", message)
 
 
 def test_a_crashed_server_of_the_settings_before_is_no_reason_once_there_is_a_pod_with_new_ones() -> None:
-    deployment = Deployment.model_validate(
+    deployment = Deployment.read(
         {
             "metadata": {"name": "espejo", "generation": 2},
             "spec": {"replicas": 1, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
@@ -310,7 +308,7 @@ def test_a_crashed_server_of_the_settings_before_is_no_reason_once_there_is_a_po
         labels = {"speechops.dev/version": "v1", "pod-template-hash": template}
         found = pod("Running", **status)
         changed = {"name": f"espejo-{template}", "creationTimestamp": made, "labels": labels}
-        return Pod.model_validate(found.model_dump(by_alias=True, mode="json") | {"metadata": changed})
+        return Pod.read(as_sent(found) | {"metadata": changed})
 
     last = {"terminated": {"exitCode": 78, "message": "Killed"}}
     state = {"name": "server", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": last}
@@ -342,7 +340,7 @@ def crashing(
     }
     statuses = {"initContainerStatuses" if name == "fetch" else "containerStatuses": [status]}
     metadata = {"name": "espejo-x", "creationTimestamp": "2026-01-01T00:00:01Z", "labels": labels}
-    return Pod.model_validate({"metadata": metadata, "spec": spec, "status": {"phase": "Running", **statuses}})
+    return Pod.read({"metadata": metadata, "spec": spec, "status": {"phase": "Running", **statuses}})
 
 
 def server_trouble(*pods: Pod, now: datetime = NOW) -> Trouble | None:
@@ -351,7 +349,7 @@ def server_trouble(*pods: Pod, now: datetime = NOW) -> Trouble | None:
         "spec": {"replicas": 1, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
         "status": {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1},
     }
-    server = observe.server_of(Deployment.model_validate(deployment), pods, now, {})
+    server = observe.server_of(Deployment.read(deployment), pods, now, {})
     assert server
     return server.trouble
 
@@ -438,7 +436,7 @@ def test_a_container_that_may_have_recovered_is_not_in_a_crash_loop(
 def test_a_server_pod_that_goes_away_is_no_reason_and_the_one_in_its_place_is(
     phase: str, deleted: str | None, status: Object
 ) -> None:
-    deployment = Deployment.model_validate(
+    deployment = Deployment.read(
         {
             "metadata": {"name": "espejo", "generation": 2},
             "spec": {"replicas": 2, "template": {"metadata": {"labels": {"speechops.dev/version": "v1"}}}},
@@ -448,8 +446,8 @@ def test_a_server_pod_that_goes_away_is_no_reason_and_the_one_in_its_place_is(
 
     def served(made: Pod, deletion: str | None = None) -> Pod:
         changed = {"labels": {"speechops.dev/version": "v1"}, "deletionTimestamp": deletion}
-        document = made.model_dump(by_alias=True, mode="json")
-        return Pod.model_validate(document | {"metadata": document["metadata"] | changed})
+        document = as_sent(made)
+        return Pod.read(document | {"metadata": document["metadata"] | changed})
 
     old, new = served(pod(phase, **status), deleted), served(pod(**unscheduled("0/2 nodes are available")))
     alone = observe.server_of(deployment, [old], NOW, {})

@@ -20,6 +20,7 @@ from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.watches import Watches
 from speechmodel_plan import names
 from speechmodel_plan.reconcile import Gone, StepFailed
+from support.views import as_sent
 from support.world import World
 
 from .test_engine import SOME_TIME, New, claim, ended_job, metadata
@@ -54,8 +55,8 @@ class Listing(New):
         self.meanwhile()
         if self.deleted:
             return None
-        document = found.model_dump(by_alias=True) | {"status": self.status}
-        return Model.model_validate(document | {"metadata": document["metadata"] | {"resourceVersion": self.version}})
+        document = as_sent(found) | {"status": self.status}
+        return Model.read(document | {"metadata": document["metadata"] | {"resourceVersion": self.version}})
 
     async def find(self, resource: Resource[Any], *about: object) -> tuple[Any, ...]:
         self.calls.append(f"LIST {resource.kind}")
@@ -84,14 +85,14 @@ class Known:
         )
         about = metadata(OWNER.name, 3, uid=OWNER.uid, generation=1)
         self.cache["speechmodels"].put({"metadata": about, "spec": World().spec})
-        self.cache["persistentvolumeclaims"].put(self.server.existing[0].model_dump(by_alias=True, mode="json"))
+        self.cache["persistentvolumeclaims"].put(as_sent(self.server.existing[0]))
         for job in jobs:
             self.cache[JOBS.plural].put(job)
         self.cache[PODS.plural].reach("", pods_until)
 
     def keep_claim(self) -> None:
         """Let the claim be as it is wanted, so that nothing is written for it."""
-        unowned = claim(OWNER.name).model_dump(by_alias=True, mode="json")
+        unowned = as_sent(claim(OWNER.name))
         unowned["metadata"] |= {"ownerReferences": [], "resourceVersion": "6"}
         self.cache["persistentvolumeclaims"].put(unowned)
 
@@ -106,7 +107,7 @@ class Known:
 
 
 def job(version: int = ENDED, **about: object) -> dict[str, Any]:
-    found = ended_job().model_dump(by_alias=True, mode="json")
+    found = as_sent(ended_job())
     return found | {"metadata": {**found["metadata"], "resourceVersion": str(version), **about}}
 
 
@@ -182,7 +183,7 @@ async def test_they_are_listed_where_another_operator_has_started_a_job_that_the
     record = {"name": "prepare", "key": "11111111", "state": "Running", "attempt": 1, "failures": 0}
     known.server.status = {"stages": [record | {"job": OTHER_NAME["name"]}]}
     marks = job()["metadata"]["labels"] | {labels.KEY: "11111111"}
-    started = Job.model_validate(job(labels=marks, name=OTHER_NAME["name"]) | {"status": {}})
+    started = Job.read(job(labels=marks, name=OTHER_NAME["name"]) | {"status": {}})
     known.server.existing += (started,)
     await known.engine.react()
     assert "LIST Job" in known.server.calls
@@ -315,7 +316,7 @@ async def test_the_end_of_a_job_is_never_recorded_without_reading_jobs_and_pods_
     known = Started()
     await known.begin()
     ended = {"conditions": [{"type": "Failed", "status": "True"}]}
-    about = known.job.metadata.model_dump(by_alias=True, mode="json") | {"resourceVersion": str(LATER + 1)}
+    about = as_sent(known.job.metadata) | {"resourceVersion": str(LATER + 1)}
     known.cache[JOBS.plural].put({"metadata": about, "status": ended})
     # it is tried again later, so nothing is started now
     failed = {"name": STAGE_CONTAINER, "state": {"terminated": {"exitCode": 1}}}
@@ -330,7 +331,7 @@ async def test_the_end_of_a_deletion_is_reported_once() -> None:
     class Deleting(Listing):
         async def get(self, resource: Resource[Any], namespace: str, name: str) -> Any:
             found = await super().get(resource, namespace, name)
-            return found if resource is not MODELS else Model.model_validate(deleted)
+            return found if resource is not MODELS else Model.read(deleted)
 
     publish = World().spec["publish"] | {"deletionPolicy": "Delete"}
     marks = {"finalizers": [labels.FINALIZER], "deletionTimestamp": SOME_TIME, "generation": 1}
@@ -348,7 +349,7 @@ async def test_the_end_of_a_deletion_is_reported_once() -> None:
         progress_interval=timedelta(minutes=1),
         rehearsal=known.rehearsal,
     )
-    server.existing = (Job.model_validate(purge),)
+    server.existing = (Job.read(purge),)
     known.cache["persistentvolumeclaims"].keep("", (), LATER)
     known.cache["speechmodels"].put(deleted | {"metadata": about | {"resourceVersion": "4"}})
     known.cache[JOBS.plural].put(purge)

@@ -10,21 +10,28 @@ import aiohttp
 import pytest
 from aiohttp import web
 from kubernetes.aio import client
+from speechmodel_api.crd import GROUP, PLURAL, VERSION
 from speechmodel_operator import __main__ as module
+from speechmodel_operator.cluster import definition
 from speechmodel_operator.settings import Settings
 from support.ports import free_ports
 from support.waiting import STALLED_SECONDS
 
 
-async def test_an_operator_that_waits_for_the_definition_is_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = asyncio.Event()
+async def test_an_operator_is_healthy_while_it_waits_for_the_definition_and_ready_once_that_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, installed = asyncio.Event(), asyncio.Event()
+    group = f"/apis/{GROUP}/{VERSION}"
 
-    async def nothing(_: web.Request) -> web.StreamResponse:
+    async def answers(request: web.Request) -> web.StreamResponse:
         asked.set()
+        if installed.is_set() and request.path == group:
+            return web.json_response({"resources": [{"name": PLURAL}]})
         return web.Response(status=HTTPStatus.NOT_FOUND)
 
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", nothing)
+    app.router.add_route("*", "/{path:.*}", answers)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -34,13 +41,21 @@ async def test_an_operator_that_waits_for_the_definition_is_healthy(monkeypatch:
         return client.Configuration(host=f"http://{host}:{port}")
 
     monkeypatch.setattr(module, "load_configuration", configuration)
+    monkeypatch.setattr(definition, "LOOK_AGAIN_SECONDS", 0.01)
     liveness, metrics = free_ports(2)
     settings = Settings(liveness_port=liveness, metrics_port=metrics)
     operator = asyncio.create_task(module.operate(settings))
     async with asyncio.timeout(STALLED_SECONDS), aiohttp.ClientSession() as session:
+
+        async def status(path: str) -> int:
+            async with session.get(f"http://127.0.0.1:{liveness}{path}") as answer:
+                return answer.status
+
         await asked.wait()
-        async with session.get(f"http://127.0.0.1:{liveness}/healthz") as answer:
-            assert answer.status == HTTPStatus.OK
+        assert (await status("/healthz"), await status("/readyz")) == (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE)
+        installed.set()
+        while await status("/readyz") != HTTPStatus.OK:
+            await asyncio.sleep(0.01)
     operator.cancel()
     await asyncio.gather(operator, return_exceptions=True)
     await runner.cleanup()

@@ -1,5 +1,6 @@
 """The metrics of the operator, and its log as JSON."""
 
+import asyncio
 import io
 import json
 import logging
@@ -125,7 +126,10 @@ async def test_the_metrics_are_served_all_or_by_name() -> None:
         Settings(liveness_port=0, metrics_port=port),
         Supervisor(lambda _: pytest.fail("no model is there")),
     )
-    async with endpoints(settings, supervisor, telemetry), aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+    async with (
+        endpoints(settings, supervisor, telemetry, asyncio.Event()),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,
+    ):
         texts = [
             await (await client.get(path)).text()
             for path in ("/metrics", "/metrics?name[]=speechmodel_api_calls_total&name[]=speechmodel_models")

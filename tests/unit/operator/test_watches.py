@@ -9,7 +9,7 @@ import pytest
 from speechmodel_operator.cluster import informer
 from speechmodel_operator.cluster.api import CLAIMS, MODELS, Api, Resource
 from speechmodel_operator.cluster.errors import Refused
-from speechmodel_operator.cluster.views import Manifest, Metadata, Page
+from speechmodel_operator.cluster.views import ListMetadata, Manifest, Metadata, Page
 from speechmodel_operator.supervisor import ClusterSteps, Supervisor
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_operator.upgrades import Upgrades
@@ -36,7 +36,7 @@ class Server:
         if (resource.plural, namespace) in self.forbidden:
             raise Refused(403, f"{resource.plural} is forbidden")
         here = [model(namespace)] if resource is MODELS else []
-        yield Page[resource.view].model_validate({"metadata": {"resourceVersion": "10"}, "items": here})  # type: ignore[name-defined]
+        yield Page(metadata=ListMetadata("10"), items=tuple(here))
 
     async def watch(self, *_: object) -> AsyncIterator[Manifest]:
         await asyncio.Event().wait()
@@ -158,5 +158,5 @@ async def test_what_is_being_deleted_by_us_may_be_gone() -> None:
         await operator.until(lambda: operator.taken == ["a"])
         models = operator.watches.cache[MODELS.plural]
         assert server.deleting is not None
-        server.deleting(MODELS, Metadata.model_validate(model("a")["metadata"]))
+        server.deleting(MODELS, Metadata.read(model("a")["metadata"]))
         assert models.may_be_gone("a", "espejo")

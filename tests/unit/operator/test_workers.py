@@ -11,6 +11,7 @@ from speechmodel_operator.cluster.views import Job, Pod
 from speechmodel_operator.resources import jobs, workers
 from speechmodel_plan.observed import RunState
 from speechmodel_plan.plan import StageRun
+from support.views import with_metadata
 from support.world import World
 
 from .test_observe import NOW, UNSCHEDULABLE, Object, ended, job_manifest, pod
@@ -80,7 +81,7 @@ def test_workers_share_a_node_unless_the_claim_can_be_mounted_on_several() -> No
 
 def set_of(number: int, *conditions: str) -> Job:
     manifest = job_manifest(*conditions)
-    return Job.model_validate({**manifest, "spec": {"completions": number}})
+    return Job.read({**manifest, "spec": {"completions": number}})
 
 
 def worker(index: int, phase: str = "Running", **status: Any) -> Pod:
@@ -88,7 +89,7 @@ def worker(index: int, phase: str = "Running", **status: Any) -> Pod:
         status = {"containerStatuses": [{"name": "stage", "state": {"running": {}}}]} | status
     found = pod(phase, **status)
     labels = {**found.metadata.labels, workers.INDEX: str(index)}
-    return found.model_copy(update={"metadata": found.metadata.model_copy(update={"labels": labels})})
+    return with_metadata(found, labels=labels)
 
 
 def failed(reason: str, code: int = 75) -> Object:

@@ -3,11 +3,13 @@
 import hashlib
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
+from speechmodel_pipeline.s3 import objects
 from speechmodel_pipeline.s3.objects import Bucket
 
 if TYPE_CHECKING:
@@ -48,3 +50,15 @@ def test_only_what_a_partial_download_lacks_is_asked_for(partial: bytes, asked_f
     assert bucket.fetch("key", path, digest, len(CONTENT))
     assert path.read_bytes() == CONTENT
     assert store.sent == asked_for
+
+
+def test_an_object_that_should_be_small_is_not_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = BytesIO(CONTENT)
+    client = SimpleNamespace(get_object=lambda **_: {"Body": body})
+    monkeypatch.setattr(body, "close", lambda: None)
+    monkeypatch.setattr(objects, "SMALL", 100)
+    assert Bucket(cast("S3Client", client), "models").read("home/version.json") == CONTENT[:100]
+    assert body.tell() == 101
+    assert "s3://models/home/version.json has more than 100 bytes" in caplog.text

@@ -303,6 +303,34 @@ def test_a_pod_does_not_wait_for_the_download_of_another_file(
         assert other.result() == folder / OTHER
 
 
+def test_the_room_that_another_download_still_needs_is_not_free(
+    cache: ModelCache, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = Event(), Event()
+    free(len(CONTENT) + MARGIN + 7, monkeypatch)
+
+    def slowly(path: Path) -> None:
+        path.with_name(f".{path.name}.partial").write_bytes(b"ano")
+        begun.set()
+        ended.wait()
+        Origin(b"another")(path)
+
+    with ThreadPoolExecutor(1) as pods:
+        other = pods.submit(cache.obtain, OTHER, 7, slowly)
+        begun.wait()
+        free(len(CONTENT) + MARGIN + 3, monkeypatch)  # 4 bytes of the other one are missing
+        try:
+            assert cache.obtain(DIGEST, len(CONTENT), Origin()) is None
+            free(len(CONTENT) + MARGIN + 4, monkeypatch)
+            assert cache.obtain(DIGEST, len(CONTENT), Origin()) == folder / DIGEST
+        finally:
+            ended.set()
+        assert other.result() == folder / OTHER
+    free(len(CONTENT) + MARGIN, monkeypatch)
+    (folder / DIGEST).unlink()
+    assert cache.obtain(DIGEST, len(CONTENT), Origin()) is not None, "a download that has ended needs no room"
+
+
 def test_a_download_that_is_under_way_is_not_removed(cache: ModelCache, folder: Path) -> None:
     have(cache, b"any")
     partial = folder / f".{OTHER}.partial"

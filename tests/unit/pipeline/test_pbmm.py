@@ -13,6 +13,7 @@ from speechmodel_pipeline.graphdef.encode import bytes_field, number_field, vari
 from speechmodel_pipeline.graphdef.errors import GraphDamaged
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_pipeline.graphdef.tensors import NUMERIC
+from speechmodel_pipeline.graphdef.unmap import unmap
 from speechmodel_runtime.wire import Span, WireReader
 
 FLOAT, INT32, INT64, BOOL, HALF, STRING = 1, 3, 9, 10, 19, 7
@@ -146,6 +147,35 @@ def test_scalars_and_empty_constants_are_handled(tmp_path: Path) -> None:
         "memmapped_package://scalar",
         "memmapped_package://.",
     ]
+
+
+def unmapped(raw: bytes, folder: Path) -> bytes:
+    source, target = folder / "mapped.pbmm", folder / "unmapped.pb"
+    source.write_bytes(raw)
+    unmap(source, target)
+    return target.read_bytes()
+
+
+@pytest.mark.parametrize(("dtype", "value", "elements"), VALUES)
+def test_a_package_becomes_a_graph_that_becomes_the_same_package(
+    dtype: int, value: bytes, elements: bytes, tmp_path: Path
+) -> None:
+    kept = bytes_field(3, b"^control") + bytes_field(4, b"/device:CPU:0")
+    other = bytes_field(1, bytes_field(1, b"add") + bytes_field(2, b"AddV2")) + bytes_field(4, number_field(1, 440))
+    graph = constant("a/w", dtype, [2, 2], value, more=kept) + other + constant("a.w", dtype, [4], content(elements))
+    raw = converted(graph, tmp_path, min_bytes=1)
+    again = unmapped(raw, tmp_path)
+    assert again == constant("a/w", dtype, [2, 2], content(elements), more=kept) + other + constant(
+        "a.w", dtype, [4], content(elements)
+    )
+    assert converted(again, tmp_path, min_bytes=1) == raw
+
+
+def test_a_file_that_is_no_package_becomes_no_graph(tmp_path: Path) -> None:
+    raw = converted(constant("w", FLOAT, [2], content(bytes(8))), tmp_path)
+    for damaged in (b"", raw[:-1], raw.replace(b"memory_region_name", b"memory_region_nama")):
+        with pytest.raises(GraphDamaged, match=r"mapped\.pbmm is damaged"):
+            unmapped(damaged, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,23 @@ def test_the_servers_stay_when_the_version_that_is_known_is_not_promoted(served:
     assert served.server == server
 
 
+def test_a_version_that_cannot_be_compared_with_what_is_served_is_not_promoted(served: World) -> None:
+    server = served.server
+    assert server
+    served.status = SpeechModelStatus()
+    served.runs.clear()
+    served.wer = 0.9
+    served.edit(training__maxEpochs=20, evaluation={"gate": {"notWorseThanServing": {}}})
+    served.to_rest()
+    promoted = served.condition("Promoted")
+    assert promoted.reason == "QualityGateFailed"
+    assert f"version {server.version} is served, and the status has lost its figures" in promoted.message
+    assert served.server == server
+    served.edit(serving={"pinnedVersion": served.status.latest_version})
+    served.to_ready()
+    assert served.status.model and served.status.model.version == served.status.latest_version != server.version
+
+
 def test_servers_that_the_manifest_no_longer_asks_for_are_removed_also_without_a_status(served: World) -> None:
     served.status = SpeechModelStatus()
     served.edit(serving=None)

@@ -8,6 +8,7 @@ import pytest
 from speechmodel_api.learning import TrainingFacts, choose_settings
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.contract import StageName
+from speechmodel_api.stages.convert import ConvertInput
 from speechmodel_api.stages.train import DownloadInput, TrainInput
 from speechmodel_api.status import Phase, StageState
 from speechmodel_plan.conditions import Failures
@@ -499,7 +500,80 @@ def test_a_recreated_claim_counts_as_empty(ready: World) -> None:
     ready.claim = Claim("espejo-workspace", "another uid", owned=False)
     ready.edit(decoding={"beamWidth": 9})
     ready.to_ready()
-    assert ready.started == ["prepare-2", "train-2", "convert-2", "evaluate-2", "publish-2"]
+    assert ready.started == ["prepare-2", "convert-2", "evaluate-2", "publish-2"]
+
+
+LOST = Claim("espejo-workspace", "another uid", owned=False)
+
+
+def test_after_a_lost_claim_the_published_model_spares_the_training(ready: World) -> None:
+    model = ready.status.model
+    assert model
+    ready.claim = LOST
+    ready.edit(decoding={"beamWidth": 9})
+    ready.until(StageName.PREPARE)
+    ready.finish()
+    start = ready.step(forget_status=True).start
+    assert start
+    assert isinstance(start.document, ConvertInput) and start.document.published
+    assert (start.document.published.uri, start.document.published.sha256) == (model.uri, model.sha256)
+    assert (start.bucket, start.restores) == (ready.observe().spec.publish.s3, model.version)
+    ready.step()
+    assert ready.started == ["prepare-2", "convert-2"], (
+        "it goes on although the operator ended before it could write the status"
+    )
+    ready.edit(suspend=True)
+    ready.step()
+    ready.bury()
+    ready.edit(suspend=False)
+    ready.to_ready()
+    assert ready.started == ["prepare-2", "convert-2", "convert-3", "evaluate-2", "publish-2"]
+    ready.edit(training__maxEpochs=20)
+    ready.to_ready()
+    assert "train-2" in ready.started, "its key is another one"
+
+
+def test_after_a_lost_claim_another_format_of_the_same_network_is_made_of_the_published_model(ready: World) -> None:
+    ready.claim = LOST
+    ready.edit(publish__tflite=True)
+    ready.to_ready()
+    assert ready.started[:2] == ["prepare-2", "convert-2"]
+    assert "train-2" not in ready.started
+
+
+def test_the_model_of_another_training_spares_none(ready: World) -> None:
+    ready.edit(training__maxEpochs=20)
+    ready.until(StageName.TRAIN)
+    ready.finish()
+    ready.step(forget_status=True)
+    assert ready.started == ["train-2", "convert-2"]
+    ready.step()
+    ready.claim = LOST
+    ready.step()
+    ready.bury()
+    ready.to_ready()
+    assert ready.started[2:4] == ["prepare-2", "train-3"], "the version that is published is of train-1"
+
+
+def test_a_published_model_that_cannot_be_read_is_trained_again(ready: World) -> None:
+    ready.claim = LOST
+    ready.edit(decoding={"beamWidth": 9}, training__maxAttempts=9)
+    for attempt in (2, 3, 4):
+        ready.until(StageName.CONVERT)
+        assert ready.started[-1] == f"convert-{attempt}"
+        ready.fail(75, "DownloadFailed", "NoSuchKey")
+        ready.step(3600)
+    ready.to_ready()
+    assert ready.started == [
+        "prepare-2",
+        "convert-2",
+        "convert-3",
+        "convert-4",
+        "train-2",
+        "convert-5",
+        "evaluate-2",
+        "publish-2",
+    ]
 
 
 @pytest.fixture
@@ -631,17 +705,25 @@ def test_the_served_version_changes_only_when_every_replica_is_ready(ready: Worl
     assert ready.status.serving.version == ready.status.latest_version != old.version
 
 
-def test_progress_is_written_at_an_epoch_or_each_15_seconds(world: World) -> None:
+@pytest.mark.parametrize("hours", [0, 1, -1])
+def test_progress_is_written_at_an_epoch_or_each_15_seconds_whatever_the_trainers_clock_says(
+    world: World, hours: int
+) -> None:
+    ahead = timedelta(hours=hours)
     world.until(StageName.TRAIN)
-    world.progress(3)
+    world.progress(3, ahead=ahead)
     world.step(1)
     assert world.status.progress == "3/10"
     writes = world.writes
     for _ in range(5):
-        world.progress(3)
+        world.progress(3, ahead=ahead)
         world.step(2)
     assert world.writes == writes
-    world.progress(4)
+    world.step(4)
+    world.progress(3, ahead=ahead, clips_per_second=80)
+    world.step(1)
+    assert world.status.training and world.status.training.clips_per_second == 80
+    world.progress(4, ahead=ahead)
     world.step(2)
     assert world.status.progress == "4/10"
 
@@ -706,9 +788,11 @@ def test_the_end_of_training_is_estimated_by_the_trainer_and_only_while_it_train
     world.progress(1, seconds_left=900)
     world.step(1)
     assert estimate() == world.now - timedelta(seconds=1) + timedelta(seconds=900)
-    world.progress(1, seconds_left=1e14)
     world.step(20)
+    world.progress(1, seconds_left=1e14)
+    world.step(1)
     assert estimate() is None, "a first step that is very slow says nothing"
+    world.step(20)
     world.progress(1, cpu_utilization=0.5, gpu_utilization=0.5, seconds_left=900)
     world.step(20)
     world.edit(suspend=True)

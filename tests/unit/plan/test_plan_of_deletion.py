@@ -120,6 +120,14 @@ def test_the_time_that_a_purge_waits_in_a_queue_does_not_count(ready: World) -> 
     assert ready.report and not ready.report.events
 
 
+def test_the_status_says_what_a_purge_waits_for(ready: World) -> None:
+    deleted(ready)
+    why = "the pod of Job espejo-purge was rejected: exceeded quota: small"
+    ready.purge = Purge(finished=False, created_at=ready.now, failure=Trouble("QuotaExceeded", why))
+    assert ready.step(60).finalizer
+    assert ready.condition("Ready").message == f"removing s3://models/speech/espejo/uid-1/: {why}"
+
+
 def test_a_purge_that_a_queue_does_not_admit_in_an_hour_is_given_up_and_its_job_is_deleted(ready: World) -> None:
     deleted(ready)
     ready.purge = Purge(finished=False, created_at=ready.now, failure=QUEUED, queued=True)

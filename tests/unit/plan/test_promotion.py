@@ -232,6 +232,17 @@ def test_a_failed_version_that_is_compared_after_all_is_being_compared(served: W
     assert served.condition("Promoted").reason == "Comparing"
 
 
+def test_what_a_status_says_of_an_earlier_version_in_a_field_that_an_earlier_release_did_not_know_is_forgotten(
+    served: World,
+) -> None:
+    right = served.status.model
+    assert right and right.arm64_engines == ()
+    left = right.model_copy(update={"arm64_engines": (Engine.NATIVE,)})
+    served.status = served.status.model_copy(update={"model": left})
+    served.to_rest()
+    assert served.status.model == right
+
+
 def test_an_edit_of_the_gate_decides_by_the_figures_that_exist(served: World) -> None:
     retrained(served, evaluation=gate(maxWER=0.15))
     served.started.clear()

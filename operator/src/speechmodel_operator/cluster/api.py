@@ -30,6 +30,7 @@ from speechmodel_operator.cluster.views import (
     Pod,
     Service,
     ViewT,
+    read_page,
 )
 from speechmodel_operator.jitter import jittered
 from speechmodel_operator.resources.labels import MODEL
@@ -138,7 +139,9 @@ class Api:
         page = _page(resource, *await self._call("GET", _path(resource, namespace), query=query))
         return tuple(map(resource.view.read, page.items))
 
-    async def pages(self, resource: Resource[ViewT], namespace: str, selector: str) -> AsyncIterator[Page[ViewT]]:
+    async def pages(
+        self, resource: Resource[ViewT], namespace: str, selector: str
+    ) -> AsyncIterator[Page[ViewT | dict[str, Any]]]:
         """Yield the answers of a list in pages. Without a namespace, it is a list of all. Raises ClusterError (410) when the next
         page is no longer there.
         """
@@ -314,11 +317,10 @@ def _path(resource: Resource[ViewT], namespace: str, name: str = "") -> str:
     return f"{resource.prefix}{place}/{resource.plural}" + (f"/{name}" if name else "")
 
 
-def _page(resource: Resource[ViewT], status: int, body: bytes) -> Page[ViewT]:
+def _page(resource: Resource[ViewT], status: int, body: bytes) -> Page[ViewT | dict[str, Any]]:
     if status >= 400:
         raise cluster_error(status, body)
-    found: Page[ViewT] = Page[resource.view].model_validate_json(body)  # type: ignore[name-defined] # a class of this program
-    return found
+    return read_page(resource.view, body)
 
 
 def _checked(status: int, body: bytes) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from pydantic import ValidationError
+from msgspec import ValidationError
+from msgspec.structs import replace
 from speechmodel_plan.task import Owner
 
 from speechmodel_operator.cluster.api import CLAIMS, DEPLOYMENTS, JOBS, MODELS, PODS, SERVICES, Api, Resource
@@ -94,9 +95,8 @@ class Store(Generic[ViewT]):
             self._changed(ObjectView(metadata=metadata), False)
             return key
         self._unreadable.pop(key, None)
-        model, without = view.metadata.labels.get(labels.MODEL, ""), {"metadata": {"resource_version"}}
-        fields = view.model_dump_json(by_alias=True, exclude_defaults=True, exclude=without).encode()
-        document = fields.removeprefix(BEGIN)
+        model, without = view.metadata.labels.get(labels.MODEL, ""), replace(view.metadata, resource_version="")
+        document = replace(view, metadata=without).to_json().removeprefix(BEGIN)
         if old is not None and old.model != model:
             self._forget(key, old)
         self._entries[key] = _Entry(version, model, document)
@@ -162,7 +162,7 @@ class Store(Generic[ViewT]):
 
     def _parse(self, entry: _Entry) -> ViewT:
         version = b'"resourceVersion":"%d",' % entry.version
-        return self._view.model_validate_json(BEGIN + version + entry.document)
+        return self._view.from_json(BEGIN + version + entry.document)
 
     def _forget(self, key: Key, entry: _Entry) -> None:
         self._asked_to_delete.discard(key)

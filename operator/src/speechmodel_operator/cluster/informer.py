@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 30.0
 SHORTEST_WATCH_SECONDS = 1.0
 """A watch that ends before that without a change is opened again after a pause, as after a fault."""
+TOGETHER = 10
+"""Objects of a list that are taken over without a break, in about a millisecond. A break takes as long as one of them."""
 BREAKS = 3
 """Number of breaks in a row, without a change in between, after which a watch counts as failing. A single one is usual, for example
 when an API server or a load balancer restarts.
@@ -73,9 +75,10 @@ class Informer(Generic[ViewT]):
         names, version = set(), ""
         async for page in self._api.pages(self._resource, self._namespace, self._selector):
             version = version or page.metadata.resource_version
-            for item in page.items:
+            for number, item in enumerate(page.items):
                 names.add(self._store.put(item))
-                await asyncio.sleep(0)  # a long list does not delay what happens meanwhile
+                if number % TOGETHER == 0:  # a long list does not delay what happens meanwhile
+                    await asyncio.sleep(0)
         self._store.keep(self._namespace, names, int(version))
         self._reach(version)
         self._telemetry.watched(self._namespace, self._resource.plural, failing=False)

@@ -120,14 +120,23 @@ def _of_newest_template(found: Iterable[Pod]) -> list[Pod]:
 
 
 def purge_of(
-    job: Job | None, job_pods: Iterable[Pod], now: datetime, model_labels: Mapping[str, str] | None = None
+    job: Job | None,
+    job_pods: Iterable[Pod],
+    now: datetime,
+    event_messages: Mapping[str, str],
+    model_labels: Mapping[str, str] | None = None,
 ) -> Purge | None:
-    """Return the Job that removes published objects."""
+    """Return the Job that removes published objects. `event_messages` are those about it and its pod, by uid."""
     if job is None:
         return None
     created, started, queued = waiting.creation_time(job), job.status.start_time, _queued(job)
     pod = pods.newest(pod for pod in job_pods if pod.metadata.labels.get(JOB_NAME) == job.metadata.name)
-    trouble = waiting.suspended(job) or (pods.trouble(pod, now) if pod else None)
+    rejection = event_messages.get(job.metadata.uid, "")
+    trouble = (
+        waiting.suspended(job)
+        or (pods.trouble(pod, now, event_messages.get(pod.metadata.uid, "")) if pod else None)
+        or waiting.too_few_pods(job, _state(job, ()), 1 if pod else 0, 1, now, rejection)
+    )
     if trouble and trouble.reason in (Reason.CREDENTIALS_MISSING, Reason.CREATE_CONTAINER_CONFIG_ERROR):
         return Purge(False, created, Trouble(trouble.reason, trouble.message, final=True))
     end = job.finished
@@ -171,15 +180,18 @@ def _job_run(
     ready = sum(pod.state(STAGE_CONTAINER).running is not None or pod.status.phase == "Succeeded" for pod in workers)
     pod = _telling(workers, state)
     ended = pod.state(STAGE_CONTAINER).terminated if pod else None
-    rejection = event_messages.get(metadata.uid, "")
-    trouble = (
-        waiting.suspended(job)
-        or waiting.unbound(workers, claim, now, event_messages)
-        or waiting.first_trouble(workers, now, event_messages)
-        or waiting.too_few_pods(job, state, len(workers), ready, now, rejection)
-    )
-    if pod and state is RunState.FAILED:
+    if state is RunState.SUCCEEDED:
+        trouble = None
+    elif pod and state is RunState.FAILED:
         trouble = containers.out_of_memory(pod, STAGE_CONTAINER) or pods.disruption(pod)
+    else:
+        rejection = event_messages.get(metadata.uid, "")
+        trouble = (
+            waiting.suspended(job)
+            or waiting.unbound(workers, claim, now, event_messages)
+            or waiting.first_trouble(workers, now, event_messages)
+            or waiting.too_few_pods(job, state, len(workers), ready, now, rejection)
+        )
     finished = job.finished
     finished_at = (ended.finished_at if ended else None) or (finished.last_transition_time if finished else None)
     began = [at for pod in job_pods if (at := pods.started_at(pod, STAGE_CONTAINER))]
@@ -195,7 +207,7 @@ def _job_run(
         finished_at=finished_at if state in (RunState.SUCCEEDED, RunState.FAILED) else None,
         exit_code=ended.exit_code if ended else None,
         result=ended.message if ended else None,
-        trouble=trouble if state is not RunState.SUCCEEDED else None,
+        trouble=trouble,
         progress=progress.get(metadata.name),
         workers=job.spec.completions,
         workers_ready=ready,

@@ -84,7 +84,7 @@ class Snapshot:
         `applied_generation` is the generation of the Deployment after it was applied last, if that is known. `ca_bundle` has the CAs
         that stages trust.
         """
-        metadata, spec, served = self.model.metadata, self.spec, self.model.status.model
+        metadata, spec, served = self.model.metadata, self.spec, self.model.status.served
         recordings, init_from = spec.dataset.source.persistent_volume_claim, spec.training.init_from
         initial = init_from.persistent_volume_claim if init_from else None
         source = spec.dataset.negatives.source
@@ -115,7 +115,7 @@ class Snapshot:
                 applied_generation,
             ),
             canary=canary,
-            purge=observe.purge_of(self.purge, self.pods, now, metadata.labels),
+            purge=observe.purge_of(self.purge, self.pods, now, event_messages, metadata.labels),
             annotations=metadata.annotations,
             deleted_at=metadata.deletion_timestamp,
             progress_interval=progress_interval,

@@ -1,20 +1,20 @@
 """Typed views of Kubernetes objects: the fields that the operator reads, parsed once at the border."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, Generic, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+import msgspec
+from msgspec import Meta, Struct, ValidationError, field
 from speechmodel_api.status import SpeechModelStatus
 
 Manifest = Mapping[str, Any]
 """An object, or a patch of one, as it is sent."""
+AwareDatetime = Annotated[datetime, Meta(tz=True)]
 
 
-class View(BaseModel):
-    """A part of an object as the API server returns it."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+class View(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A part of an object as the API server returns it. Other fields are ignored."""
 
     @classmethod
     def read(cls, item: Manifest | Self) -> Self:
@@ -25,13 +25,27 @@ class View(BaseModel):
         if isinstance(item, cls):
             return item
         try:
-            return cls.model_validate(item)
+            return msgspec.convert(item, cls, dec_hook=_read_status)
         except ValidationError:
-            return cls.model_validate(_without_nulls(item))
+            return msgspec.convert(_without_nulls(item), cls, dec_hook=_read_status)
 
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Return the view itself, because it never changes. pydantic copies each default that is a model."""
-        return self
+    @classmethod
+    def from_json(cls, document: bytes) -> Self:
+        """Return the view of a JSON document without nulls. Raises ValidationError."""
+        return msgspec.json.decode(document, type=cls, dec_hook=_read_status)
+
+    def to_json(self) -> bytes:
+        """Return the fields that differ from their defaults as JSON, in the order of the class."""
+        return msgspec.json.encode(self, enc_hook=_write_status)
+
+
+def _read_status(_: type, given: Any) -> SpeechModelStatus:
+    """Read the only part of a view that is a type of the API."""
+    return SpeechModelStatus.model_validate(given)
+
+
+def _write_status(status: SpeechModelStatus) -> msgspec.Raw:
+    return msgspec.Raw(status.model_dump_json(by_alias=True, exclude_defaults=True))
 
 
 def _without_nulls(value: Any) -> Any:
@@ -40,14 +54,14 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
-class OwnerReference(View):
+class OwnerReference(View, frozen=True):
     """The owner of an object."""
 
     uid: str
     kind: str = ""
 
 
-class Metadata(View):
+class Metadata(View, frozen=True):
     """The metadata of every object."""
 
     name: str
@@ -67,7 +81,7 @@ class Metadata(View):
         return any(owner.uid == uid for owner in self.owner_references)
 
 
-class ObjectView(View):
+class ObjectView(View, frozen=True):
     """An object with metadata."""
 
     metadata: Metadata
@@ -81,31 +95,42 @@ class ObjectView(View):
 ViewT = TypeVar("ViewT", bound=ObjectView)
 
 
-class ListMetadata(View):
+class ListMetadata(View, frozen=True):
     """The metadata of a list."""
 
     resource_version: str
-    next_page: Annotated[str, Field(alias="continue")] = ""
+    next_page: str = field(name="continue", default="")
 
 
-class NetworkPolicy(ObjectView):
+class NetworkPolicy(ObjectView, frozen=True):
     """A NetworkPolicy."""
 
     spec: Mapping[str, Any] = {}
 
 
-class Page(View, Generic[ViewT]):
+ItemT = TypeVar("ItemT", covariant=True)
+
+
+class Page(View, Generic[ItemT], frozen=True):
     """A list of objects, or one page of it.
 
-    The views are made directly from JSON: Python objects of all fields, which no view has, take longer than the rest. If one object
-    cannot be read in that way, all are as the API server sent them.
+    The views are made directly from JSON: Python objects of all fields, which no view has, take longer than the rest.
     """
 
     metadata: ListMetadata
-    items: tuple[ViewT, ...] | tuple[Manifest, ...] = Field(union_mode="left_to_right")
+    items: tuple[ItemT, ...]
 
 
-class Condition(View):
+def read_page(view: type[ViewT], body: bytes) -> Page[ViewT | dict[str, Any]]:
+    """Return a page of a list. If one object cannot be read as a view, all are as the API server sent them."""
+    try:
+        views: Page[ViewT] = msgspec.json.decode(body, type=Page[view], dec_hook=_read_status)  # type: ignore[valid-type]
+        return views
+    except ValidationError:
+        return msgspec.json.decode(body, type=Page[dict[str, Any]])
+
+
+class Condition(View, frozen=True):
     """A condition of any object."""
 
     type: str
@@ -115,28 +140,28 @@ class Condition(View):
     last_transition_time: AwareDatetime | None = None
 
 
-class Model(ObjectView):
+class Model(ObjectView, frozen=True):
     """A SpeechModel. Its spec is parsed by the caller, because one of a newer release may be invalid here."""
 
     spec: Mapping[str, Any]
     status: SpeechModelStatus = SpeechModelStatus()
 
 
-class JobSpec(View):
+class JobSpec(View, frozen=True):
     """The spec of a Job."""
 
     suspend: bool = False
     completions: int = 1
 
 
-class JobStatus(View):
+class JobStatus(View, frozen=True):
     """The status of a Job."""
 
     conditions: tuple[Condition, ...] = ()
     start_time: AwareDatetime | None = None
 
 
-class Job(ObjectView):
+class Job(ObjectView, frozen=True):
     """A Job."""
 
     spec: JobSpec = JobSpec()
@@ -149,20 +174,20 @@ class Job(ObjectView):
         return next(ends, None)
 
 
-class Waiting(View):
+class Waiting(View, frozen=True):
     """The reason why a container is not running."""
 
     reason: str = ""
     message: str = ""
 
 
-class Running(View):
+class Running(View, frozen=True):
     """A running container."""
 
     started_at: AwareDatetime | None = None
 
 
-class Terminated(View):
+class Terminated(View, frozen=True):
     """The exit of a container."""
 
     exit_code: int
@@ -172,7 +197,7 @@ class Terminated(View):
     finished_at: AwareDatetime | None = None
 
 
-class ContainerState(View):
+class ContainerState(View, frozen=True):
     """The state of a container. At most one field is set."""
 
     waiting: Waiting | None = None
@@ -180,7 +205,7 @@ class ContainerState(View):
     terminated: Terminated | None = None
 
 
-class ContainerStatus(View):
+class ContainerStatus(View, frozen=True):
     """The state of a container and of the one before its last restart."""
 
     name: str
@@ -190,20 +215,20 @@ class ContainerStatus(View):
     last_state: ContainerState = ContainerState()
 
 
-class ContainerResources(View):
+class ContainerResources(View, frozen=True):
     """The limits of a container, by resource name."""
 
     limits: Mapping[str, str] = {}
 
 
-class ContainerPort(View):
+class ContainerPort(View, frozen=True):
     """A port of a container."""
 
-    name: str = ""
     container_port: int
+    name: str = ""
 
 
-class Container(View):
+class Container(View, frozen=True):
     """A container of a pod's spec."""
 
     name: str
@@ -211,7 +236,7 @@ class Container(View):
     resources: ContainerResources = ContainerResources()
 
 
-class PodSpec(View):
+class PodSpec(View, frozen=True):
     """The node and the containers of a pod."""
 
     node_name: str = "?"
@@ -219,19 +244,19 @@ class PodSpec(View):
     containers: tuple[Container, ...] = ()
 
 
-class PodStatus(View):
+class PodStatus(View, frozen=True):
     """The status of a pod."""
 
     phase: str = "Unknown"
     reason: str = ""
     message: str = ""
-    pod_ip: Annotated[str, Field(alias="podIP")] = ""
+    pod_ip: str = field(name="podIP", default="")
     conditions: tuple[Condition, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
 
 
-class Pod(ObjectView):
+class Pod(ObjectView, frozen=True):
     """A pod."""
 
     spec: PodSpec = PodSpec()
@@ -253,26 +278,26 @@ class Pod(ObjectView):
         return next((port.container_port for port in ports if port.name == name), 0)
 
 
-class TemplateMetadata(View):
+class TemplateMetadata(View, frozen=True):
     """The labels of the pods."""
 
     labels: Mapping[str, str] = {}
 
 
-class Template(View):
+class Template(View, frozen=True):
     """The pod template of a Deployment."""
 
     metadata: TemplateMetadata
 
 
-class DeploymentSpec(View):
+class DeploymentSpec(View, frozen=True):
     """The spec of a Deployment."""
 
-    replicas: int = 1
     template: Template
+    replicas: int = 1
 
 
-class DeploymentStatus(View):
+class DeploymentStatus(View, frozen=True):
     """The status of a Deployment."""
 
     observed_generation: int = 0
@@ -282,26 +307,26 @@ class DeploymentStatus(View):
     conditions: tuple[Condition, ...] = ()
 
 
-class Deployment(ObjectView):
+class Deployment(ObjectView, frozen=True):
     """A Deployment."""
 
     spec: DeploymentSpec
     status: DeploymentStatus = DeploymentStatus()
 
 
-class ServiceSpec(View):
+class ServiceSpec(View, frozen=True):
     """The pods that a Service selects."""
 
     selector: Mapping[str, str] = {}
 
 
-class Service(ObjectView):
+class Service(ObjectView, frozen=True):
     """A Service."""
 
     spec: ServiceSpec
 
 
-class EventView(ObjectView):
+class EventView(ObjectView, frozen=True):
     """An Event about another object."""
 
     reason: str = ""
@@ -309,7 +334,7 @@ class EventView(ObjectView):
     last_timestamp: AwareDatetime | None = None
 
 
-class LeaseSpec(View):
+class LeaseSpec(View, frozen=True):
     """The holder of a Lease, and when it was renewed."""
 
     holder_identity: str = ""
@@ -317,38 +342,38 @@ class LeaseSpec(View):
     renew_time: AwareDatetime | None = None
 
 
-class Lease(ObjectView):
+class Lease(ObjectView, frozen=True):
     """A Lease of the coordination API."""
 
     spec: LeaseSpec = LeaseSpec()
 
 
-class StorageRequest(View):
+class StorageRequest(View, frozen=True):
     """The size that a claim asks for."""
 
     storage: str
 
 
-class ClaimResources(View):
+class ClaimResources(View, frozen=True):
     """The resources that a claim asks for."""
 
     requests: StorageRequest
 
 
-class ClaimSpec(View):
+class ClaimSpec(View, frozen=True):
     """The spec of a claim."""
 
-    access_modes: tuple[str, ...] = ()
     resources: ClaimResources
+    access_modes: tuple[str, ...] = ()
 
 
-class ClaimStatus(View):
+class ClaimStatus(View, frozen=True):
     """The status of a claim."""
 
     phase: str = "Pending"
 
 
-class Claim(ObjectView):
+class Claim(ObjectView, frozen=True):
     """A PersistentVolumeClaim."""
 
     spec: ClaimSpec

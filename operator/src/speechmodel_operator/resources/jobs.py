@@ -157,13 +157,17 @@ def stage_job(
             **(workers.job_fields(run) if run.workers > 1 else {"podFailurePolicy": _failure_policy()}),
             "template": {
                 "metadata": {
-                    "labels": dict(training.pod_template.labels) | found | workers.labelled(run),
+                    "labels": dict(training.pod_template.labels) | found | workers.labelled(run) | _restoring(run),
                     "annotations": dict(training.pod_template.annotations),
                 },
                 "spec": pod,
             },
         },
     }
+
+
+def _restoring(run: StageRun) -> dict[str, str]:
+    return {labels.RESTORES: run.restores} if run.restores else {}
 
 
 def _read_only(stage: Stage[Any], spec: SpeechModelSpec) -> Iterator[tuple[str, str, str]]:

@@ -24,6 +24,7 @@ def policies(settings: PolicySettings, namespace: str, owner_uid: str) -> tuple[
     specs = {
         "model-offline": _offline(settings),
         "model-workers": _workers(),
+        "model-restores": _restores(),
         "model-storage": _storage(),
         "model-servers": _servers(settings),
     }
@@ -87,6 +88,12 @@ def _workers() -> Manifest:
         "ingress": [{"from": peers, "ports": ports}],
         "egress": [{"to": peers, "ports": ports}, DNS],
     }
+
+
+def _restores() -> Manifest:
+    """Return a policy by which a stage that is offline otherwise calls the service of a bucket. Policies add up."""
+    selector = {"matchExpressions": [_exists(labels.MODEL), _exists(labels.RESTORES)]}
+    return {"podSelector": selector, "policyTypes": ["Egress"], "egress": [{}]}
 
 
 def _storage() -> Manifest:

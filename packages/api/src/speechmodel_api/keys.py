@@ -389,6 +389,11 @@ def convert_key(spec: SpeechModelSpec, trained: TrainOutput) -> str:
     return ConvertKey(graph_sha256=trained.graph_sha256, tflite=spec.publish.tflite).key()
 
 
+def convert_keys(trained: TrainOutput) -> tuple[str, ...]:
+    """Return every key that the stage convert may have for a graph."""
+    return tuple(ConvertKey(graph_sha256=trained.graph_sha256, tflite=tflite).key() for tflite in (False, True))
+
+
 def evaluate_key(spec: SpeechModelSpec, model_sha256: str, data: PrepareOutput, decoding: Decoding) -> str:
     """Return the key of the stage evaluate."""
     scorer = decoding.scorer

@@ -273,6 +273,11 @@ class ModelStatus(ApiModel):
     """Decision whether the version is served. Absent for versions from before it was recorded, and until
     it is made."""
 
+    @property
+    def place(self) -> tuple[str, str | None]:
+        """The location that identifies the publication. One version may be published in several places."""
+        return self.version_uri, self.endpoint
+
 
 class ServingStatus(ApiModel):
     """The state of the server pods."""
@@ -390,6 +395,16 @@ class SpeechModelStatus(ApiModel):
     def condition(self, type: ConditionType) -> Condition | None:  # noqa: A002 - the field's name in every Kubernetes API
         """Return the condition of a type, or None before it is first reported."""
         return next((condition for condition in self.conditions if condition.type == type), None)
+
+    @property
+    def served(self) -> ModelStatus | None:
+        """The version in `model`, as `history` has it.
+
+        An operator of an earlier release replaces the version field by field, so those that it does not know keep what they said of
+        another version. It replaces the history whole.
+        """
+        model = self.model
+        return next((entry for entry in self.history if model and entry.place == model.place), model)
 
     @property
     def in_effect(self) -> bool:

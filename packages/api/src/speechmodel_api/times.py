@@ -18,6 +18,8 @@ def parse_time(text: str) -> datetime:
 
 def whole_seconds(time: datetime) -> datetime:
     """Return an aware time in UTC without its fraction of a second, as it is after a round trip through the API server."""
+    if time.tzinfo is UTC and not time.microsecond:  # as most are, which were read before
+        return time
     return time.astimezone(UTC).replace(microsecond=0)
 
 

@@ -3,7 +3,7 @@
     <sha256>             a file that is whole
     .<sha256>.partial    a download that is not whole yet; the next one continues it
     .<sha256>.unused     empty; its time is when a pod first found that no server uses the file
-    .<sha256>.lock       locked by the pod that downloads the file
+    .<sha256>.lock       locked by the pod that downloads the file; the bytes of the whole file, in decimal digits
     .lock                locked for a moment by a pod that removes unused files
 
 A server locks the files that it uses (flock, shared), so a file that can be locked exclusively is unused. Nothing in the
@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from speechmodel_stagekit.locks import lock
 
@@ -74,9 +75,9 @@ class ModelCache:
             if found := self._find(sha256):
                 return found
             self._folder.mkdir(exist_ok=True)
-            with self._downloading(path):
+            with self._downloading(path) as mine:
                 if (now := _inode(path)) is None or now == before:
-                    self._make_room(path, size or 0)
+                    self._make_room(path, size or 0, mine)
                     _download(path, download)
                     _mark(path).unlink(missing_ok=True)
                     return path
@@ -102,8 +103,8 @@ class ModelCache:
         return path if whole and path.exists() else None
 
     @contextmanager
-    def _downloading(self, path: Path) -> Iterator[None]:
-        """Wait until no other pod downloads this file. The lock of a killed process is freed. Raises TimeoutError."""
+    def _downloading(self, path: Path) -> Iterator[BinaryIO]:
+        """Wait until no other pod downloads this file, and give the lock. That of a killed process is freed. Raises TimeoutError."""
         mine, self._waits_until = _lock_of(path), self._waits_until or time.monotonic() + WAIT_SECONDS
         while True:
             before = _size(_partial(path))
@@ -116,20 +117,24 @@ class ModelCache:
                     log.info("waiting for another pod that downloads %s", path)
                     continue
                 if _inode(mine) == os.fstat(file.fileno()).st_ino:  # else it was removed before it was locked
-                    yield
+                    yield file
                     return
 
-    def _make_room(self, wanted: Path, size: int) -> None:
-        """Remove files that have been unused for long, and while `size` bytes are not free the other unused ones.
+    def _make_room(self, wanted: Path, size: int, mine: BinaryIO) -> None:
+        """Remove files that have been unused for long, and while `size` bytes are not free the other unused ones. Bytes that other
+        downloads still need are not free. `mine` is the lock of this one, from which others read its size.
 
         Raises TimeoutError, and OSError (ENOSPC) when that is not enough.
         """
         with (self._folder / ".lock").open("ab") as file:
             lock(file, fcntl.LOCK_EX, MOMENT_SECONDS)
             self._remove_unused(wanted, size)
+            mine.truncate(0)
+            mine.write(str(size).encode())
+            mine.flush()
 
     def _remove_unused(self, wanted: Path, size: int) -> None:
-        needed = size - _size(_partial(wanted)) + MARGIN
+        needed = size - _size(_partial(wanted)) + MARGIN + self._claimed(_lock_of(wanted))
         unused = []
         for path in self._folder.iterdir():
             if path in (wanted, _partial(wanted)):
@@ -144,6 +149,15 @@ class ModelCache:
         if (free := self._free()) < needed:
             problem = f"{needed} bytes are needed and {free} are free; enlarge the claim"
             raise OSError(errno.ENOSPC, problem, str(self._folder))
+
+    def _claimed(self, mine: Path) -> int:
+        """Return the bytes that the downloads of other pods still need."""
+        claimed = 0
+        for path in self._folder.glob(".*.lock"):
+            with _passed_over(path):
+                if path != mine and (size := _size_of_download(path)) is not None:
+                    claimed += max(0, size - _size(_partial(path.with_name(path.name[1:].removesuffix(".lock")))))
+        return claimed
 
     def _free(self) -> int:
         return shutil.disk_usage(self._folder).free
@@ -164,6 +178,17 @@ def _download(path: Path, download: Callable[[Path], object]) -> None:
     except OSError:
         _partial(path).unlink(missing_ok=True)  # it takes room on a claim that may be full
         raise
+
+
+def _size_of_download(path: Path) -> int | None:
+    """Return the size of the file that a pod downloads, from its lock. None for one that nobody holds, or that says no size."""
+    with path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            size = file.read(20)
+            return int(size) if size.isdigit() else None
+    return None
 
 
 def _seconds_unused(path: Path) -> float | None:

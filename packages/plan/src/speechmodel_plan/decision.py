@@ -1,8 +1,9 @@
 """The decision: the stage that runs next, or the reason why none does.
 
 A stage runs if and only if no success for its key is recorded. Only then are its inputs checked, as make does: a stage whose
-files were on a claim that no longer exists runs first. So a Ready model whose claim was lost retrains nothing until an edit needs it, an
-edit of `serving` runs nothing, and the same spec after a restart of the operator runs nothing.
+files were on a claim that no longer exists runs first, but for train if a version with its network is published. So a Ready model whose
+claim was lost retrains nothing until an edit of the training itself, an edit of `serving` runs nothing, and the same spec after a restart
+of the operator runs nothing.
 """
 
 from collections.abc import Container
@@ -11,7 +12,8 @@ from typing import Any, TypeAlias
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.contract import StageInput, StageName
-from speechmodel_api.status import StageState
+from speechmodel_api.stages.convert import PublishedModel
+from speechmodel_api.status import ModelStatus, StageState
 
 from speechmodel_plan import names
 from speechmodel_plan.kept import kept
@@ -19,7 +21,10 @@ from speechmodel_plan.observed import Claim, Observed, Trouble
 from speechmodel_plan.outcome import given_up, stopped
 from speechmodel_plan.policies import WHY_NOT_START, WHY_STOP, Finding, Situation, first
 from speechmodel_plan.records import Records, StageRecord
+from speechmodel_plan.restored import published_model
 from speechmodel_plan.stages import STAGES, stage_named
+from speechmodel_plan.stages.compare import published_at
+from speechmodel_plan.stages.convert import CONVERT
 from speechmodel_plan.stages.stage import Outputs, Stage
 from speechmodel_plan.task import Task
 
@@ -39,6 +44,8 @@ class Start:
     done: Outputs
     record: StageRecord
     document: StageInput
+    restores: ModelStatus | None = None
+    """The version whose model the run takes from its bucket, because the files of train are gone."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,8 @@ Decision: TypeAlias = Start | Follow | Stop | Hold | Idle
 
 def decide(seen: Observed, records: Records) -> Decision:
     """Return the one thing to do about the stages."""
-    stage, done = _due(seen.task, seen.claim, records)
+    published = published_model(seen, records)
+    stage, done = _due(seen.task, seen.claim, records, trains_again=published is None)
     if stage is None:
         return Idle(done)
     record = records.get(stage.name)
@@ -86,9 +94,16 @@ def decide(seen: Observed, records: Records) -> Decision:
         return Follow(stage, done)
     if finding := first(WHY_NOT_START, situation):
         return Hold(stage, done, finding, _held(situation, finding))
-    started = _started(situation)
-    document = stage.document(seen.task, started.attempt, done)
-    return Start(stage, done, started, document.model_copy(update={"kept": kept(seen.task, done, records)}))
+    started, restores = _started(situation), published if stage is CONVERT else None
+    changes: dict[str, object] = {"kept": kept(seen.task, done, records)}
+    if restores is not None and record is not None:
+        started = replace(started, output=record.output)
+        target = published_at(seen.spec, restores).location
+        changes["published"] = PublishedModel(
+            target=target, uri=restores.uri, sha256=restores.sha256, size_bytes=restores.size_bytes
+        )
+    document = stage.document(seen.task, started.attempt, done).model_copy(update=changes)
+    return Start(stage, done, started, document, restores)
 
 
 def settle(seen: Observed, records: Records, decision: Decision) -> Records:
@@ -111,8 +126,10 @@ def settle(seen: Observed, records: Records, decision: Decision) -> Records:
     return records.plus(*ended)
 
 
-def _due(task: Task, claim: Claim | None, records: Records) -> tuple[Stage[Any] | None, Outputs]:
-    """Return the stage that is due, None when all are finished, and the outputs of those before it."""
+def _due(task: Task, claim: Claim | None, records: Records, *, trains_again: bool) -> tuple[Stage[Any] | None, Outputs]:
+    """Return the stage that is due, None when all are finished, and the outputs of those before it. Without `trains_again`, convert
+    does not need the files of train.
+    """
     done = Outputs()
     before: dict[StageName, Outputs] = {}
     for stage in STAGES:
@@ -123,20 +140,22 @@ def _due(task: Task, claim: Claim | None, records: Records) -> tuple[Stage[Any] 
         succeeded = record is not None and record.state is StageState.SUCCEEDED
         output = stage.parse(record.output) if record and succeeded else None
         if record is None or output is None or record.key != stage.key(task, done):
-            due = _first_with_lost_files(stage, claim, records, before)
+            due = _first_with_lost_files(stage, claim, records, before, trains_again=trains_again)
             return due, before[due.name]
         done = done.plus(stage, stage.for_task(output, task))
     return None, done
 
 
 def _first_with_lost_files(
-    stage: Stage[Any], claim: Claim | None, records: Records, wanted: Container[StageName]
+    stage: Stage[Any], claim: Claim | None, records: Records, wanted: Container[StageName], *, trains_again: bool
 ) -> Stage[Any]:
     """Return the first stage whose files `stage` needs and that are lost; `stage` itself when none are."""
     for name in stage.reads:
+        if stage is CONVERT and name is StageName.TRAIN and not trains_again:
+            continue
         record = records.get(name)
         if name in wanted and (claim is None or record is None or record.claim_uid != claim.uid):
-            return _first_with_lost_files(stage_named(name), claim, records, wanted)
+            return _first_with_lost_files(stage_named(name), claim, records, wanted, trains_again=trains_again)
     return stage
 
 

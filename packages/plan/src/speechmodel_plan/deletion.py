@@ -64,13 +64,14 @@ def plan_deletion(seen: Observed) -> Plan:
         )
     writing = any(not _on_a_lost_node(run) for run in stop)
     queued = failure.message if purge and purge.queued and failure else None
+    removing = f"removing {_address(seen)}" + (f": {failure.message}" if failure else "")
     return DeletionPlan(
         seen=seen,
         finalizer=True,
         stop=stop,
         purge=None if writing else PurgeInput(target=seen.spec.publish.s3.location, base=base(seen.spec, seen.owner)),
         look_again=LOOK_AGAIN if queued else timedelta(seconds=2),
-        message="waiting for running stages to end" if writing else queued or f"removing {_address(seen)}",
+        message="waiting for running stages to end" if writing else queued or removing,
     )
 
 

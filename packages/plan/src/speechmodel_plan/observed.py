@@ -186,7 +186,7 @@ class Observed:
     def task(self) -> Task:
         """The part that keys and input documents are made from."""
         return Task(
-            self.owner, self.spec, self.workspace, self.dataset, self.init_from, self.negatives, self.status.model
+            self.owner, self.spec, self.workspace, self.dataset, self.init_from, self.negatives, self.status.served
         )
 
     @property

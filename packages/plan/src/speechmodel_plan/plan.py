@@ -20,6 +20,7 @@ from speechmodel_plan.observed import ALIVE, Claim, Observed, Run, RunState, Tro
 from speechmodel_plan.promotion import Choice, choose
 from speechmodel_plan.records import Records
 from speechmodel_plan.runs import look_at_runs
+from speechmodel_plan.stages.compare import published_at
 from speechmodel_plan.status import compute_status
 from speechmodel_plan.upgrades import upgrade_of_canary_only, upgrade_only
 
@@ -45,6 +46,8 @@ class StageRun:
     """Bucket of other speech, whose credentials it receives too."""
     workers: int = 1
     """Number of programs that run together. The result is that of the first."""
+    restores: str | None = None
+    """The published version whose model it takes from `bucket`, because its files in the workspace were lost."""
 
 
 @dataclass(frozen=True)
@@ -233,9 +236,18 @@ def _goes_on(run: Run, decision: Decision) -> bool:
 
 
 def _stage_run(seen: Observed, decision: Start) -> StageRun:
-    record, bucket = decision.record, decision.stage.bucket(seen.spec, seen.status.model)
-    negatives, workers = decision.stage.negatives_bucket(seen.spec), decision.stage.workers(seen.spec)
-    return StageRun(record.run or "", record.stage, record.settings, decision.document, bucket, negatives, workers)
+    record, stage, restores = decision.record, decision.stage, decision.restores
+    bucket = published_at(seen.spec, restores) if restores else stage.bucket(seen.spec, seen.status.served)
+    return StageRun(
+        record.run or "",
+        record.stage,
+        record.settings,
+        decision.document,
+        bucket,
+        stage.negatives_bucket(seen.spec),
+        stage.workers(seen.spec),
+        restores.version if restores else None,
+    )
 
 
 def _canary(seen: Observed, choice: Choice) -> CanaryIntent | None:

@@ -44,7 +44,7 @@ class Choice:
 
 def choose(seen: Observed, decision: Decision) -> Choice:
     """Return the version to serve: until the newest version is decided, the one before it."""
-    served, history = seen.status.model, seen.status.history
+    served, history = seen.status.served, seen.status.history
     built = _built(seen, decision.done) if PUBLISH in decision.done else None
     latest = built or next((entry for entry in history if entry.version == seen.status.latest_version), served)
     if seen.interrupted:  # the local command leaves serving, and with it a pin, out of the spec while it ends
@@ -55,7 +55,8 @@ def choose(seen: Observed, decision: Decision) -> Choice:
         return Choice(served, latest, _still_withheld(latest))
     if served is not None and served.version == built.version:
         earlier = served.promotion or Promotion(promoted=True, reason=Reason.PROMOTED, message="it is served already")
-        return Choice(_with(built, earlier), _with(built, earlier))
+        current = _with(built, earlier)
+        return Choice(current, current)
     return _gated(seen, decision.done, built)
 
 
@@ -67,10 +68,10 @@ def extended(history: tuple[ModelStatus, ...], choice: Choice) -> tuple[ModelSta
     latest, served = choice.latest, choice.model
     if latest is None:
         return history
-    found = (latest, *(entry for entry in history if _place(entry) != _place(latest)))
+    found = (latest, *(entry for entry in history if entry.place != latest.place))
     if served is None:
         return found[:HISTORY_LENGTH]
-    found = tuple(served if _place(entry) == _place(served) else entry for entry in found)
+    found = tuple(served if entry.place == served.place else entry for entry in found)
     kept = found[:HISTORY_LENGTH]
     return kept if served in kept else (*kept[: HISTORY_LENGTH - 1], served)
 
@@ -89,7 +90,7 @@ def _still_withheld(latest: ModelStatus | None) -> Trouble | None:
 
 
 def _pinned(pinned: str, seen: Observed, latest: ModelStatus | None) -> Choice:
-    served = seen.status.model
+    served = seen.status.served
     known = [version for version in (latest, served, *seen.status.history) if version is not None]
     found = next((version for version in known if version.version == pinned), None)
     if found is None:
@@ -106,7 +107,7 @@ def _pinned(pinned: str, seen: Observed, latest: ModelStatus | None) -> Choice:
 
 
 def _gated(seen: Observed, done: Outputs, built: ModelStatus) -> Choice:
-    gate, served = seen.spec.evaluation.gate, seen.status.model
+    gate, served = seen.spec.evaluation.gate, seen.status.served
     if gate is None:
         passed = "spec.evaluation.gate is not set"
     else:
@@ -122,7 +123,7 @@ def _gated(seen: Observed, done: Outputs, built: ModelStatus) -> Choice:
 
 def _goes_on(seen: Observed) -> str:
     """Return what is served while the newest version is not. The status may have lost it."""
-    served = seen.status.model.version if seen.status.model else seen.server and seen.server.version
+    served = seen.status.served.version if seen.status.served else seen.server and seen.server.version
     return f"version {served} is still served" if served else "nothing is served"
 
 
@@ -132,7 +133,7 @@ def _tried(seen: Observed, built: ModelStatus, passed: str) -> Choice:
     A canary that has begun is not forgotten while there are 0 servers: one that failed withholds its version, and one that runs
     waits.
     """
-    settings, served = seen.spec.serving.canary if seen.spec.serving else None, seen.status.model
+    settings, served = seen.spec.serving.canary if seen.spec.serving else None, seen.status.served
     begun = seen.status.canary is not None and seen.status.canary.version == built.version
     possible = seen.server is None or seen.server.replicas > 0
     if settings is not None and served is not None and (begun or possible):
@@ -157,6 +158,12 @@ def _failures(
 ) -> Iterator[str]:
     """Yield a sentence with both figures for each limit that is not kept."""
     wer, accepted = built.wer, built.false_accepts
+    unknown = seen.server.version if seen.server and served is None and seen.server.version != built.version else None
+    if gate.not_worse_than_serving and unknown:
+        yield (
+            f"version {unknown} is served, and the status has lost its figures, so they cannot be compared "
+            f"(set serving.pinnedVersion to {built.version} to serve it all the same)"
+        )
     if wer is None and (gate.max_wer is not None or (gate.not_worse_than_serving and served)):
         yield "its WER was not measured, because there are no test clips (raise dataset.split.testPercent)"
     if wer is not None and gate.max_wer is not None and wer > gate.max_wer + ROUNDING:
@@ -197,7 +204,7 @@ def _built(seen: Observed, done: Outputs) -> ModelStatus:
     s3, figures = seen.spec.publish.s3, evaluated.figures
     confident = evaluated.confidence or figures
     place = (published.version_uri, s3.endpoint)
-    known = next((m for m in (seen.status.model, *seen.status.history) if m and _place(m) == place), None)
+    known = next((m for m in (seen.status.served, *seen.status.history) if m and m.place == place), None)
     return ModelStatus(
         version=published.version,
         wer=rounded(evaluated.wer),
@@ -250,8 +257,3 @@ def _share(part: int, whole: int) -> float | None:
 
 def _with(version: ModelStatus, promotion: Promotion) -> ModelStatus:
     return version.model_copy(update={"promotion": promotion})
-
-
-def _place(model: ModelStatus) -> tuple[str, str | None]:
-    """Return the location that identifies a publication. One version may be published in several places."""
-    return model.version_uri, model.endpoint

@@ -4,7 +4,7 @@ StageStatus is the same on the wire. Records are never edited: a step makes new 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
@@ -48,6 +48,8 @@ class StageRecord:
     """The workspace claim that holds the output's files."""
     output: Mapping[str, Any] | None = None
     """The output document as the stage program wrote it."""
+    recorded: StageStatus | None = field(default=None, compare=False, repr=False)
+    """The status that it, or the record that it was made of, was read from."""
 
     @property
     def unpulled(self) -> Trouble | None:
@@ -78,10 +80,13 @@ class StageRecord:
             trouble=Trouble(status.reason, status.message or "") if status.reason else None,
             claim_uid=status.claim_uid,
             output=status.output,
+            recorded=status,
         )
 
     def to_status(self) -> StageStatus:
-        """Return the record as the status shows it."""
+        """Return the record as the status shows it: the status that it was read from unless something has changed."""
+        if self.recorded is not None and self == self.from_status(self.recorded):
+            return self.recorded
         return StageStatus(
             name=self.stage,
             key=self.key,

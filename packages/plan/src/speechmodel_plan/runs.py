@@ -61,4 +61,5 @@ def _adopted(record: StageRecord | None, run: Run | None) -> StageRecord | None:
         active_seconds=same.active_seconds if same else None,
         pod_seconds=same.pod_seconds if same else None,
         epoch=same.epoch if same else None,
+        output=same.output if same else None,
     )

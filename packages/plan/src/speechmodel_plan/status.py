@@ -123,7 +123,7 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
             warning=before.warning if before else None,
         )
     run = seen.run(record.run)
-    newest = _newest(seen, run, before)
+    newest = _newest(run, before)
     goes_on = newest is not before or (recorded and recorded.job == record.run)
     if newest is None or (record.state is StageState.RUNNING and goes_on):
         return newest
@@ -131,12 +131,13 @@ def _training(seen: Observed, record: StageRecord | None, done: Outputs) -> Trai
     return newest.model_copy(update=dict.fromkeys(at_work))
 
 
-def _newest(seen: Observed, run: Run | None, before: TrainingStatus | None) -> TrainingStatus | None:
+def _newest(run: Run | None, before: TrainingStatus | None) -> TrainingStatus | None:
     if run is None or not isinstance(run.progress, TrainProgress):
         return before
-    newest = _from_progress(run.progress)
-    recent = before and before.progress_time and seen.now - before.progress_time < PROGRESS_INTERVAL
-    return before if before and newest.epoch == before.epoch and recent else newest
+    at = before.progress_time if before and before.epoch == run.progress.epoch else None
+    # both times are those of trainers, whose clocks differ from ours, and from each other's after a training has moved
+    recent = at is not None and abs(run.progress.time - at) < PROGRESS_INTERVAL
+    return before if recent else _from_progress(run.progress)
 
 
 def _workers_ready(seen: Observed, record: StageRecord | None) -> str | None:

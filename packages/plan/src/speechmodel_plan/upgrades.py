@@ -15,7 +15,7 @@ def upgrade_only(seen: Observed, decision: Decision, choice: Choice) -> bool:
     """Return True when another Deployment of the server is wanted because of the operator alone: the last status was about this
     spec and this version, which were rolled out, and every replica is ready. Replacing a server that is not ready cannot hurt.
     """
-    serving, served, server = seen.spec.serving, seen.status.model, seen.server
+    serving, served, server = seen.spec.serving, seen.status.served, seen.server
     if serving is None or served is None or choice.model is None:
         return False
     if server is None or server.settled or not _rests(seen, server, served):

@@ -93,7 +93,7 @@ class _Node:
 
 def _nodes(file: BinaryIO, name: str) -> Mapping[str, _Node]:
     reader = WireReader(file)
-    regions = _directory(reader)
+    regions = directory(reader)
     if (MAPPED in name) != (regions is not None):
         found = "is a memory-mapped model" if regions is not None else "is not a whole memory-mapped model"
         raise ModelUnreadable(
@@ -111,7 +111,7 @@ def _nodes(file: BinaryIO, name: str) -> Mapping[str, _Node]:
     return {node.name: node for node in nodes}
 
 
-def _directory(reader: WireReader) -> Mapping[bytes, Span] | None:
+def directory(reader: WireReader) -> Mapping[bytes, Span] | None:
     """Return the regions by name, or None when the file does not end with a directory that has a
     graph.
     """

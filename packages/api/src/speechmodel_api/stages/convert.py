@@ -5,8 +5,19 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from speechmodel_api.base import Document
+from speechmodel_api.schema import S3Location
 from speechmodel_api.stages.contract import Digest, Key, StageInput, StageName
 from speechmodel_api.tflite import TfliteFile
+
+
+class PublishedModel(Document):
+    """The memory-mapped graph of a published version."""
+
+    target: S3Location
+    """The bucket."""
+    uri: str
+    sha256: Digest
+    size_bytes: int
 
 
 class ConvertInput(StageInput):
@@ -23,6 +34,8 @@ class ConvertInput(StageInput):
     """Beam width of the trial. None for the graph's own."""
     tflite: bool = False
     """Also convert to TFLite."""
+    published: PublishedModel | None = None
+    """The same network in a bucket, from which the graph is made again if it is not in the workspace. None if no version has it."""
 
 
 class ConvertOutput(Document):

@@ -4,6 +4,8 @@
                     -> export the acoustic models -> compare the scores of the one in floats with the runtime's
                     -> with publish.tflite, export the TFLite model -> compare its probabilities
 
+If the workspace was lost, the graph is made again from the model of a version that was published.
+
 The runtime loads graphs that it cannot run. Only a trial shows the difference (trial.py).
 """
 
@@ -13,14 +15,14 @@ from itertools import islice
 from pathlib import Path
 
 from speechmodel_api.reasons import Reason
-from speechmodel_api.stages.convert import ConvertInput, ConvertOutput
+from speechmodel_api.stages.convert import ConvertInput, ConvertOutput, PublishedModel
 from speechmodel_api.tflite import TfliteFile
 from speechmodel_api.workspace import ACOUSTIC, GRAPH, MODEL, QUANTISED, TFLITE, Workspace
 from speechmodel_runtime import read_graph
 from speechmodel_runtime.errors import ModelError, ModelMissing
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
 from speechmodel_stagekit.dataset import Part, PreparedDataset, open_dataset
-from speechmodel_stagekit.errors import ArtefactMissing, BadData
+from speechmodel_stagekit.errors import ArtefactMissing, BadData, TryAgain
 
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_pipeline.convert.agreement import require_agreement
@@ -30,6 +32,7 @@ from speechmodel_pipeline.convert.quantised import export_quantised_model
 from speechmodel_pipeline.convert.trial import try_model
 from speechmodel_pipeline.graphdef.errors import GraphDamaged
 from speechmodel_pipeline.graphdef.pbmm import MappedFile, memory_map
+from speechmodel_pipeline.graphdef.unmap import unmap
 
 TRIAL_CLIPS = 3
 """Clips that show that the graph runs; evaluate measures how well."""
@@ -38,7 +41,8 @@ TRIAL_CLIPS = 3
 def convert(task: ConvertInput) -> ConvertOutput:
     """Make the model in `exports/<key>/`, unless it is complete.
 
-    Raises ArtefactMissing when the graph or the clips are gone or changed, and BadData
+    Raises ArtefactMissing when the graph or the clips are gone or changed, TryAgain (DownloadFailed) when a published model cannot be
+    read, and BadData
     (ModelUnusable) when the graph is damaged, was exported with another alphabet, crashes the
     runtime or cannot be run by it.
     """
@@ -61,8 +65,41 @@ def convert_file(source: Path, target: Path) -> MappedFile:
 
 
 def _make(task: ConvertInput, folder: Path) -> ConvertOutput:
+    graph = Workspace(task.workspace).export(task.train_key) / GRAPH
+    if task.published is None or graph.is_file():
+        return _convert(task, require_file(graph), task.graph_sha256, folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="published-") as name:
+        made = _restored(task.published, Path(name))
+        output = _convert(task, made, file_digest(made), folder)
+    if output.model_sha256 != task.published.sha256:
+        raise TryAgain(
+            Reason.DOWNLOAD_FAILED,
+            f"the graph in {task.published.uri} gives the model {output.model_sha256}, not {task.published.sha256}",
+        )
+    return output
+
+
+def _restored(published: PublishedModel, folder: Path) -> Path:
+    """Return the graph of a published version. Raises TryAgain (DownloadFailed)."""
+    from speechmodel_pipeline.s3.errors import (
+        storage_errors,  # boto3 takes half a second to import, and is seldom needed
+    )
+    from speechmodel_pipeline.s3.objects import Bucket, split_uri
+
+    model, graph = folder / MODEL, folder / GRAPH
+    with storage_errors(Reason.DOWNLOAD_FAILED, published.target):
+        key = split_uri(published.uri)[1]
+        Bucket.connect(published.target).fetch(key, model, published.sha256, published.size_bytes)
+    try:
+        unmap(model, graph)
+    except GraphDamaged as error:
+        raise TryAgain(Reason.DOWNLOAD_FAILED, str(error)) from error
+    model.unlink()
+    return graph
+
+
+def _convert(task: ConvertInput, source: Path, sha256: str, folder: Path) -> ConvertOutput:
     workspace = Workspace(task.workspace)
-    source = require_file(workspace.export(task.train_key) / GRAPH)
     clips = _trial_clips(open_dataset(workspace.data(task.data_key)))
     with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(file_digest, source)  # beside the conversion: hashing releases the GIL
@@ -70,9 +107,9 @@ def _make(task: ConvertInput, folder: Path) -> ConvertOutput:
             made = _map(source, folder / MODEL)
         except BadData:
             # a graph that was damaged after its export is exported again
-            _require_digest(source, digest.result(), task.graph_sha256)
+            _require_digest(source, digest.result(), sha256)
             raise
-        _require_digest(source, digest.result(), task.graph_sha256)
+        _require_digest(source, digest.result(), sha256)
     transcripts = try_model(folder / MODEL, clips, task.beam_width)
     _export(source, folder)
     require_agreement(folder / ACOUSTIC, read_graph(source), clips, transcripts)

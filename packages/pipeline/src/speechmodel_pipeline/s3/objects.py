@@ -4,6 +4,7 @@ They are never whole in memory.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import GetObjectRequestTypeDef, PutObjectRequestTypeDef
 
+log = logging.getLogger(__name__)
+
 Advance: TypeAlias = Callable[[int], None]
 """A callback with the number of bytes sent or read since the last call. Several threads call it."""
 
@@ -43,6 +46,10 @@ CONFIG = Config(
     request_checksum_calculation="when_required",
     response_checksum_validation="when_required",
 )
+SMALL = 16 << 20
+"""Largest number of bytes of an object that is read into memory. version.json has a part of a SpeechModel, which has 1.5 MB at most, and
+figures. Of a longer one, another digest is found, or no JSON.
+"""
 SHA256 = "sha256"
 """Name of the metadata entry with the digest."""
 _NO_SUCH_KEY = frozenset({"NoSuchKey", "404", "NotFound"})
@@ -104,8 +111,15 @@ class Bucket:
         return f"s3://{self.name}/{key}"
 
     def read(self, key: str) -> bytes:
-        """Return the content of a small object."""
-        return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        """Return the content of a small object, which was written by publish: at most SMALL bytes of it."""
+        body = self.client.get_object(Bucket=self.name, Key=key)["Body"]
+        try:
+            content = body.read(SMALL + 1)
+        finally:
+            body.close()
+        if len(content) > SMALL:
+            log.warning("%s has more than %d bytes, and the rest is not read: it is damaged", self.uri(key), SMALL)
+        return content[:SMALL]
 
     def read_if_there(self, key: str) -> bytes | None:
         """Return the content of a small object, or None when it is absent or hidden from an access
