@@ -37,7 +37,7 @@ demo: $(VENV)/.ready ## train the example on this machine, without a cluster, an
 
 .PHONY: test
 test: $(VENV)/.ready packages browser downloads ## all tests, those on a real cluster too
-	@$(BIN)/pytest -n 4 --dist loadscope $(ARGS)
+	@$(BIN)/pytest -n 5 --dist loadscope $(ARGS)
 
 .PHONY: unit
 unit: $(VENV)/.ready ## the fast tests: under a minute, without a cluster, without trainings and other long work

@@ -139,10 +139,25 @@ class Kubectl:
 
     def _read(self, plural: str, name: str = "", **query: str) -> Object | None:
         """Return an object, or without a name a list, or None when there is nothing of that name."""
-        return self._request("GET", f"/{API[plural]}/namespaces/{self.namespace}/{plural}{name}", None, **query)
+        return self._request("GET", f"/{API[plural]}/namespaces/{self.namespace}/{plural}{name}", None, (), **query)
 
-    def _request(self, method: str, path: str, body: Object | None = None, **query: str) -> Object | None:
+    def rehearse(self, model: Object) -> Object:
+        """Return a SpeechModel as the API server would store it, or the Status that says why it is rejected.
+
+        It does what `kubectl create --dry-run=server --validate=strict` does.
+        """
+        path = f"/{API['speechmodels']}/namespaces/{self.namespace}/speechmodels"
+        rejected = (400, 403, 422)
+        answer = self._request("POST", path, model, rejected, dryRun="All", fieldValidation="Strict")
+        assert answer, "SpeechModels are not defined"
+        return answer
+
+    def _request(
+        self, method: str, path: str, body: Object | None = None, accepted: Collection[int] = (), **query: str
+    ) -> Object | None:
         """Send a request to the API server, and return its answer or None for 404.
+
+        An answer with a status that is neither success nor `accepted` raises AssertionError.
 
         A read or a merge patch, whose repetition changes nothing, is sent again if the server's store pauses.
         """
@@ -162,7 +177,7 @@ class Kubectl:
             time.sleep(1)
         if answer.status == 404:
             return None
-        assert answer.status in (200, 201), f"{method} {path}: {answer.status} {text.decode()}"
+        assert answer.status in (200, 201, *accepted), f"{method} {path}: {answer.status} {text.decode()}"
         found: Object = json.loads(text)
         return found
 

@@ -16,17 +16,20 @@ class Seaweed(SeaweedFS):
 
     def __init__(self, folder: Path, *buckets: str) -> None:
         super().__init__(folder, buckets=buckets, identities=[WRITER, READER])
+        self._clients: dict[Identity, S3Client] = {}
 
     def client(self, identity: Identity = WRITER) -> S3Client:
-        """Return a boto3 client that does not retry."""
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=identity.access_key,
-            aws_secret_access_key=identity.secret_key,
-            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, connect_timeout=2),
-        )
+        """Return a boto3 client that does not retry, always the same one: to make one takes as long as some requests."""
+        if identity not in self._clients:
+            self._clients[identity] = boto3.client(
+                "s3",
+                endpoint_url=self.endpoint,
+                region_name="us-east-1",
+                aws_access_key_id=identity.access_key,
+                aws_secret_access_key=identity.secret_key,
+                config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, connect_timeout=2),
+            )
+        return self._clients[identity]
 
     def keys(self, bucket: str) -> set[str]:
         """Return every key in a bucket."""

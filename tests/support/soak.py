@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -25,7 +26,7 @@ class Soaked:
     injected: Counter[str]
     """Number of each fault."""
     early: float
-    """Median of the operator's resident memory in the second quarter of the time, in MB."""
+    """Median of the operator's resident memory in the second quarter of the rounds, in MB."""
     late: float
     """The same in the last quarter."""
 
@@ -42,11 +43,11 @@ def soak(folder: Path, *, minutes: float, models: int, seed: int) -> Soaked:
         Lifecycles(plane, folder, models, seed) as lifecycles,
     ):
         lifecycles.create()
-        began, rounds, memory = time.monotonic(), 0, list[tuple[float, float]]()
+        began, rounds, memory = time.monotonic(), 0, list[tuple[int, float]]()
 
         def ready() -> bool:
             size = psutil.Process(lifecycles.operator.pid).memory_info().rss / 1e6
-            memory.append((time.monotonic() - began, size))
+            memory.append((rounds, size))
             return lifecycles.ready() == models
 
         while time.monotonic() - began < 60 * minutes:
@@ -55,10 +56,15 @@ def soak(folder: Path, *, minutes: float, models: int, seed: int) -> Soaked:
             rounds += 1
             lifecycles.edit(rounds)
         injected = Counter(lifecycles.proxy.injected)
+    early, late = quarters(memory)
+    return Soaked(rounds, injected, early, late)
+
+
+def quarters(memory: Sequence[tuple[int, float]]) -> tuple[float, float]:
+    """Return the median sizes in the second and the last quarter of the rounds, from pairs of a round and a size.
+
+    Rounds warm the operator up, and time does not: on a machine that is slow at first, few of them are done in a quarter of it.
+    """
     last = memory[-1][0]
-    return Soaked(
-        rounds,
-        injected,
-        early=median(size for at, size in memory if last / 4 <= at <= last / 2),
-        late=median(size for at, size in memory if at >= 3 * last / 4),
-    )
+    early = median(size for done, size in memory if last / 4 <= done <= last / 2)
+    return early, median(size for done, size in memory if done >= 3 * last / 4)

@@ -1,7 +1,6 @@
 """`speechmodel validate --dataset`: prepare's report on a dataset, without a workspace and without training."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -246,7 +245,12 @@ def test_an_interrupted_analysis_leaves_nothing_behind(number: signal.Signals, c
             recording.with_stem(f"{recording.stem}_{take}").hardlink_to(recording)
         recording.unlink()
     program = [sys.executable, "-c", "import sys; from speechmodel_cli.command_line import main; sys.exit(main())"]
-    with subprocess.Popen([*program, "validate", str(manifest), "--dataset"], env={**os.environ}) as running:
+    with subprocess.Popen(
+        [*program, "validate", str(manifest), "--dataset"],
+        preexec_fn=lambda: signal.signal(
+            number, signal.SIG_DFL
+        ),  # a shell in the background, or nohup, ignores some of them
+    ) as running:
         while not any(temporary.glob("speechmodel-*")):
             assert running.poll() is None
             time.sleep(0.01)

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -252,9 +251,8 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
 
 def create(kubectl: Kubectl, manifest: dict[str, Any]) -> str:
     """Return the object as the API server would store it, or its rejection."""
-    argv = kubectl.argv("create", "--dry-run=server", "--validate=strict", "-o", "yaml", "-f", "-")
-    done = subprocess.run(argv, input=yaml.safe_dump(manifest), text=True, capture_output=True)
-    return done.stdout if done.returncode == 0 else f"refused: {done.stderr}"
+    answer = kubectl.rehearse(manifest)
+    return f"refused: {answer['message']}" if answer["kind"] == "Status" else yaml.safe_dump(answer)
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:

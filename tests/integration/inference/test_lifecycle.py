@@ -179,6 +179,7 @@ def ended_though_asked(server: Server, path: str, pace: Pace) -> int:
         assert time.monotonic() < began + HANGS, server.log.read_text()
         with suppress(httpx.TransportError):
             server.get(path)
+        time.sleep(0.1)  # often enough that the server has always just been asked
     return code
 
 

@@ -13,10 +13,13 @@ from speechmodel_api.takes import TAKES
 from support.browser import Held, expect, new_page, watched
 from support.own_model import ModelServer, model_server, ready
 from support.servers import OK_ESPEJO, Server, VersionFolder
+from support.waiting import until
 
 pytestmark = pytest.mark.slow
 
 START = "Train a new version"
+LATEST = 60_000
+"""Longest time between two looks of the page at the state, in milliseconds."""
 WORKING = [
     {"type": "DatasetReady", "status": "True"},
     {"type": "Reconciling", "status": "True", "message": "train is running in Job espejo-train-0a1b2c3d-1"},
@@ -62,7 +65,10 @@ def page(browser: Browser, server: Server, cluster: ModelServer) -> Iterator[Pag
 
 
 def test_a_training_is_started_once_asked_and_followed_to_its_end(page: Page, cluster: ModelServer) -> None:
+    page.clock.install()  # for timers that are set after it
+    page.reload()
     button, state = page.get_by_role("button", name=START), page.locator("#retrain-state")
+    expect(button).to_be_enabled()
     expect(page.locator("#retrain-takes")).to_have_text("New takes: 1.")
     expect(page.locator("#retrain-since")).to_contain_text("Jan 2, 2026")
     asked: list[str] = []
@@ -82,7 +88,7 @@ def test_a_training_is_started_once_asked_and_followed_to_its_end(page: Page, cl
     expect(button).to_be_disabled()
     assert cluster.patches == [{"dataset": {"revision": cluster.revision}}]
     cluster.write_status(**TRAINING)
-    expect(state).to_have_text("A new version is being trained…")
+    until_seen(page, "A new version is being trained…")
     expect(page.locator("#retrain-epochs")).to_have_text("12 of 75 epochs")
     expect(page.locator("#retrain-message")).to_contain_text("espejo-train-0a1b2c3d-1")
 
@@ -93,9 +99,20 @@ def test_a_training_is_started_once_asked_and_followed_to_its_end(page: Page, cl
     page.route("**/v1/speechmodel", of_the_new_version)
     generation = cluster.model["metadata"]["generation"]
     cluster.model["status"] = ready()["status"] | {"observedGeneration": generation}
-    expect(state).to_have_text("Finished. The new version feedbeef is served.")
+    until_seen(page, "Finished. The new version feedbeef is served.")
     expect(page.locator("#retrain-epochs")).to_be_hidden()
     expect(button).to_be_enabled()
+
+
+def until_seen(page: Page, text: str) -> None:
+    """Move the clock of the page on, as often as it takes until it has looked and shows this state."""
+    state = page.locator("#retrain-state")
+
+    def look() -> bool:
+        page.clock.fast_forward(LATEST)
+        return state.inner_text() == text
+
+    until(look, f"the page shows {text!r}", explain=page.content)
 
 
 def test_a_click_while_the_page_asks_for_the_state_starts_a_training_after_it(page: Page, cluster: ModelServer) -> None:

@@ -240,6 +240,7 @@ def test_audio_counts_as_requests_of_a_load_balancer_that_has_not_noticed(start:
             pace.step()
             asyncio.run(speak(own))
             assert server.get("/livez").status_code == 200
+            time.sleep(0.3)
 
     in_pace(go_on_speaking, lame_duck - 2)
 

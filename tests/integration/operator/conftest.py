@@ -43,9 +43,9 @@ def helm() -> Helm:
     return Helm(shutil.which("helm") or str(built.programs("helm") / "helm"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
-    """The administrator's kubectl, on an API server that knows SpeechModels."""
+    """The administrator's kubectl, on an API server that knows SpeechModels. Its start takes 8 s of processor time."""
     programs = built.programs("etcd", "kube-apiserver", "kubectl")
     with api_server(programs, tmp_path_factory.mktemp("api-server")) as found:
         found.apply(crd(), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})

@@ -16,7 +16,7 @@ from support.graphs import deaf, edited
 from support.programs import run_program
 from support.seaweed import WRITER, Seaweed
 from support.signing_keys import key_pair
-from support.workspaces import DATA, EVALUATE, VERSION, make_workspace
+from support.workspaces import BEAMS, DATA, EVALUATE, FREE_TEXT, VERSION, make_workspace
 
 from .conftest import BUCKET
 
@@ -26,7 +26,11 @@ COMPARE = "00000010"
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "decoding",
-    [Decoding(grammar=GrammarSource.DATASET), Decoding(foreign_speech=ForeignSpeech.REJECT), Decoding()],
+    [
+        Decoding(grammar=GrammarSource.DATASET, beam_width=BEAMS),
+        Decoding(foreign_speech=ForeignSpeech.REJECT, beam_width=BEAMS),
+        FREE_TEXT,
+    ],
     ids=("grammar", "rejection", "free text"),
 )
 def test_the_served_version_gets_the_error_rate_that_it_was_published_with(

@@ -10,7 +10,6 @@ from typing import Any
 import jiwer
 import pytest
 from speechmodel_api.dataset_spec import Split
-from speechmodel_api.stages.decoders import Decoding
 from speechmodel_api.workspace import part_table
 from speechmodel_decoding import word_confidence
 from speechmodel_pipeline.convert.stage import convert
@@ -18,7 +17,7 @@ from speechmodel_runtime import Model, load
 from speechmodel_stagekit.dataset import Part
 from support.graphs import deaf, edited
 from support.programs import run_program
-from support.workspaces import EVALUATE, Workspace, make_workspace
+from support.workspaces import EVALUATE, FREE_TEXT, Workspace, make_workspace
 
 HALF = Split(dev_percent=0, test_percent=50)
 
@@ -33,7 +32,7 @@ def report(workspace: Workspace) -> dict[str, Any]:
 def test_every_test_clip_is_heard_by_the_runtime_that_serves(tmp_path: Path, deepspeech: Path) -> None:
     workspace = make_workspace(tmp_path, deepspeech, HALF)
     converted = convert(workspace.convert_input())
-    ended = run_program("evaluate", workspace.evaluate_input(converted), tmp_path)
+    ended = run_program("evaluate", workspace.evaluate_input(converted, beam_width=500), tmp_path)
     assert ended.code == 0, ended.log
     found = report(workspace)
     assert ended.output["clips"] == workspace.dataset.test_clips == len(found["results"]) > 3
@@ -60,7 +59,7 @@ def test_free_text_has_confidences_that_are_set_on_the_dev_clips_and_measured_on
     tmp_path: Path, deepspeech: Path
 ) -> None:
     workspace = make_workspace(tmp_path, deepspeech, Split(dev_percent=30, test_percent=40))
-    converted, evaluated = workspace.finish(Decoding())
+    converted, evaluated = workspace.finish(FREE_TEXT)
     found, calibration = report(workspace), evaluated.confidence
     assert calibration is not None
     assert calibration.quantised_sha256 == converted.quantised_sha256
@@ -87,7 +86,7 @@ def test_voices_of_the_training_clips_do_not_count_for_the_calibration_error(tmp
     said = next(csv.DictReader([head, moved]))["transcript"]
     seen_table = f"{head}\n{moved.replace(said, 'nuera')}\n"
     table.with_name(part_table(Part.SEEN)).write_text(seen_table, encoding="utf-8")
-    _, evaluated = workspace.finish(Decoding())
+    _, evaluated = workspace.finish(FREE_TEXT)
     *test, seen = report(workspace)["results"]
     assert evaluated.confidence is not None
     assert (len(test), seen["reference"]) == (len(rows), "nuera")

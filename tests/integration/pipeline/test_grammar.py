@@ -14,14 +14,14 @@ from speechmodel_pipeline.convert.stage import convert
 from speechmodel_runtime import load, read_graph
 from support.graphs import deaf, edited
 from support.programs import Ended, run_program
-from support.workspaces import CONVERT, EVALUATE, Workspace, make_workspace
+from support.workspaces import BEAMS, CONVERT, EVALUATE, Workspace, make_workspace
 
-DATASET = Decoding(grammar=GrammarSource.DATASET)
+DATASET = Decoding(grammar=GrammarSource.DATASET, beam_width=BEAMS)
 THIRDS = Split(dev_percent=30, test_percent=40)
 
 
 def of_phrases(*phrases: str, **lists: tuple[str, ...]) -> Decoding:
-    return Decoding(grammar=GrammarSource.PHRASES, phrases=phrases, lists=lists)
+    return Decoding(grammar=GrammarSource.PHRASES, phrases=phrases, lists=lists, beam_width=BEAMS)
 
 
 def evaluated(workspace: Workspace, decoding: Decoding, folder: Path) -> Ended:
@@ -71,7 +71,7 @@ def test_the_transcripts_are_the_phrases_of_the_grammar_dataset(tmp_path: Path, 
 def test_clips_of_other_phrases_are_foreign_and_no_word_errors(tmp_path: Path, deepspeech: Path) -> None:
     workspace = make_workspace(tmp_path, deepspeech, THIRDS)
     intents, lists = {"CallPerson": ("[espejo] llama a mi {quien}",)}, {"quien": ("hija", "hijo", "nuera")}
-    decoding = Decoding(grammar=GrammarSource.PHRASES, intents=intents, lists=lists)
+    decoding = Decoding(grammar=GrammarSource.PHRASES, intents=intents, lists=lists, beam_width=BEAMS)
     ended = evaluated(workspace, decoding, tmp_path)
     assert ended.code == 0, ended.log
     answered = {each.get("intent") for each in report(workspace)["results"] if each["hypothesis"]}

@@ -11,9 +11,9 @@ from speechmodel_api.stages.decoders import Decoding
 from speechmodel_pipeline.convert.stage import convert
 from support.graphs import deaf, edited
 from support.programs import Ended, run_program
-from support.workspaces import EVALUATE, Workspace, make_workspace
+from support.workspaces import BEAMS, EVALUATE, FREE_TEXT, Workspace, make_workspace
 
-REJECT = Decoding(foreign_speech=ForeignSpeech.REJECT)
+REJECT = Decoding(beam_width=BEAMS, foreign_speech=ForeignSpeech.REJECT)
 THIRDS = Split(dev_percent=30, test_percent=40)
 
 
@@ -56,7 +56,7 @@ def test_negatives_are_rejected_and_both_error_rates_reported(tmp_path: Path, de
 
 def test_free_text_transcribes_everything_unless_the_spec_says_otherwise(tmp_path: Path, deepspeech: Path) -> None:
     workspace = make_workspace(tmp_path, deepspeech, THIRDS, negatives=Negatives())
-    ended = evaluated(workspace, tmp_path, Decoding())
+    ended = evaluated(workspace, tmp_path, FREE_TEXT)
     assert ended.output.get("rejection") is None
     assert not [each for each in report(workspace)["results"] if each["foreign"]]
 

@@ -14,7 +14,7 @@ from speechmodel_pipeline.convert.stage import convert
 from speechmodel_pipeline.evaluate.scorer import ALPHAS, BETAS
 from support.graphs import edited, with_alphabet
 from support.programs import Ended, run_program
-from support.workspaces import EVALUATE, Workspace, make_workspace
+from support.workspaces import BEAMS, EVALUATE, Workspace, make_workspace
 
 THIRDS = Split(dev_percent=30, test_percent=40)
 
@@ -29,7 +29,7 @@ def workspace(tmp_path: Path, deepspeech: Path) -> Workspace:
 
 def evaluated(workspace: Workspace, folder: Path, **scorer: Any) -> Ended:
     source = {} if "build" in scorer else {"path": "lm/es.scorer"}
-    decoding = Decoding(scorer=Scorer(**{**source, **scorer}))
+    decoding = Decoding(beam_width=BEAMS, scorer=Scorer(**{**source, **scorer}))
     return run_program(
         "evaluate", workspace.evaluate_input(convert(workspace.convert_input()), decoding=decoding), folder
     )

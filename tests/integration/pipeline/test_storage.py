@@ -41,7 +41,7 @@ from support.programs import Ended, run_program
 from support.seaweed import READER, WRITER, Seaweed
 from support.signing_keys import KeyPair, key_pair
 from support.tls import tls
-from support.workspaces import BASE, DATA, TRAIN, VERSION, Workspace, make_workspace
+from support.workspaces import BASE, BEAMS, DATA, FREE_TEXT, TRAIN, VERSION, Workspace, make_workspace
 
 from .conftest import BUCKET
 
@@ -51,7 +51,7 @@ def finished(
     tmp_path_factory: pytest.TempPathFactory, deepspeech: Path
 ) -> tuple[Workspace, ConvertOutput, EvaluateOutput]:
     workspace = make_workspace(tmp_path_factory.mktemp("finished"), deepspeech, Split())
-    return workspace, *workspace.finish(Decoding(grammar=GrammarSource.DATASET))
+    return workspace, *workspace.finish(Decoding(grammar=GrammarSource.DATASET, beam_width=BEAMS))
 
 
 @pytest.fixture(autouse=True)
@@ -200,7 +200,7 @@ def test_the_network_of_the_confidences_of_free_text_is_published_and_fetched(
     tmp_path: Path, deepspeech: Path, target: S3Location, base: str
 ) -> None:
     workspace = make_workspace(tmp_path, deepspeech, Split())
-    converted, evaluated = workspace.finish(Decoding())
+    converted, evaluated = workspace.finish(FREE_TEXT)
     task = workspace.publish_input(converted, evaluated.model_copy(update={"native": None}), target, base)
     output = publish(task)
     fetch(fetching(output, target, tmp_path / "fetched"))
@@ -291,7 +291,7 @@ def test_the_threshold_of_free_text_is_published_with_the_acoustic_model_that_it
     tmp_path: Path, deepspeech: Path, target: S3Location, base: str, s3: Seaweed
 ) -> None:
     workspace = make_workspace(tmp_path, deepspeech, Split())
-    _, evaluated = done = workspace.finish(Decoding(foreign_speech=ForeignSpeech.REJECT))
+    _, evaluated = done = workspace.finish(Decoding(beam_width=BEAMS, foreign_speech=ForeignSpeech.REJECT))
     output = publish(workspace.publish_input(*done, target, base))
     manifest = VersionManifest.model_validate_json(raw(s3, output.version_uri))
     assert manifest.grammar is None
@@ -307,7 +307,7 @@ def test_a_scorer_is_published_beside_the_model(
 ) -> None:
     workspace = make_workspace(tmp_path, deepspeech, Split())
     shutil.copy(deepspeech / "es.scorer", workspace.source)
-    done = workspace.finish(Decoding(scorer=Scorer(path="es.scorer", alpha=0.9, beta=1.2)))
+    done = workspace.finish(Decoding(beam_width=BEAMS, scorer=Scorer(path="es.scorer", alpha=0.9, beta=1.2)))
     output = publish(workspace.publish_input(*done, target, base))
     manifest = VersionManifest.model_validate_json(raw(s3, output.version_uri))
     assert manifest.scorer is not None

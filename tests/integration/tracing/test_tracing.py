@@ -164,6 +164,9 @@ def test_a_collector_that_does_not_answer_does_not_hold_the_end_of_a_program(mon
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.setenv("OTEL_BSP_EXPORT_TIMEOUT", "200")
+        monkeypatch.setenv(
+            "OTEL_EXPORTER_OTLP_TIMEOUT", "600"
+        )  # the exporter gives up after 10 s, perhaps before the test looks
         set_up_tracing("test")
         with span("lost"):
             pass

@@ -103,7 +103,7 @@ def test_texts_that_differ_in_the_catch_all_label_are_one() -> None:
 
 
 def test_several_texts_of_vague_frames_and_of_many_labels_are_found_in_bounded_work() -> None:
-    frames = np.log(np.full((100, 3001), 1 / 3001, np.float32))
+    frames = np.log(np.full((30, 3001), 1 / 3001, np.float32))
     frames[:, :40] = np.log(0.02)
     search = BeamSearch([chr(0x4E00 + index) for index in range(3000)], beam_width=10)
     assert len({spelling.text for spelling in search.spell_several(frames, 5, interrupt)}) == 5
