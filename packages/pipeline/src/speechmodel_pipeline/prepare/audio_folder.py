@@ -1,4 +1,5 @@
-"""The format `AudioFolder`: recordings beside one table, as Hugging Face and LJSpeech have it.
+"""The format `AudioFolder`: recordings beside one table, as Hugging Face and LJSpeech have it, or beside lists of
+transcripts (transcript_lists.py), as telephone systems have them.
 
     metadata.csv        file_name,transcription            metadata.csv     LJ001-0001|As given|as spoken
     metadata.jsonl      {"file_name": ..., "text": ...}    wavs/LJ001-0001.wav
@@ -25,6 +26,7 @@ from speechmodel_pipeline.prepare.named_files import ANY_ENDING, NamedFiles
 from speechmodel_pipeline.prepare.recordings import PARTS, Listing, is_file, missing, path_below, printable
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS
 from speechmodel_pipeline.prepare.table import Table, lacks_header, read_headerless, read_json_lines, read_table
+from speechmodel_pipeline.prepare.transcript_lists import add_transcript_list, transcript_lists
 from speechmodel_pipeline.prepare_report import SpeakerSource
 
 CSV, JSON_LINES = "metadata.csv", "metadata.jsonl"
@@ -38,12 +40,12 @@ DATA = "data"
 
 def read_audio_folder(source: Path) -> Listing:
     """Return the dataset in `source`. Raises BadData when it lacks a table or a column, or has two
-    tables for one folder.
+    tables for one folder. Lists count only where there is no table.
     """
     folders = list(_folders(source))
-    if not folders:
-        raise missing(f"{CSV} or {JSON_LINES}", source)
     files = NamedFiles(source)
+    if not folders:
+        return _of_lists(files, source)
     for folder, part in folders:
         if (folder / CSV).is_file() and (folder / JSON_LINES).is_file():
             both = f"{printable(folder / CSV, source)} and {printable(folder / JSON_LINES, source)}"
@@ -60,8 +62,18 @@ def read_audio_folder(source: Path) -> Listing:
 
 
 def looks_like_audio_folder(source: Path) -> bool:
-    """Return True when `source` or a folder of a part has a table."""
-    return next(_folders(source), None) is not None
+    """Return True when `source` or a folder of a part has a table, or `source` a list of transcripts."""
+    return next(_folders(source), None) is not None or bool(transcript_lists(source))
+
+
+def _of_lists(files: NamedFiles, source: Path) -> Listing:
+    lists = transcript_lists(source) if source.is_dir() else {}
+    if not lists:
+        raise missing(f"{CSV} or {JSON_LINES}, or a file *.txt with lines such as 'welcome: Good morning',", source)
+    first: dict[str, str] = {}
+    for path, separator in lists.items():
+        add_transcript_list(files, path, separator, source, first)
+    return files.listing(folders=(source,))
 
 
 def _folders(source: Path) -> Iterator[tuple[Path, Part | None]]:
