@@ -351,7 +351,7 @@ def test_ordinals_and_years_are_not_spelled_in_languages_that_read_them_otherwis
         ("es", "canal 1 por favor"),
         ("es", "enciende 1 y 2"),
         ("es", "1 o 2 luces"),
-        ("es", "1 párame"),
+        ("es", "1 parada"),
         ("fr", "chaîne 1 s'il te plaît"),
         ("ja", "チャンネル 5 に"),
         ("de", "1 Minute"),
