@@ -299,17 +299,17 @@ def test_a_header_between_bars_is_no_row_of_ljspeech(content: str | bytes, tmp_p
     assert listing.rejected == ()
 
 
-PROMPTS = "; Prompts\n\nwelcome: Buenos días.\nlevels/1 : uno: dos\nno separator\nbeep.gsm: \n# welcome: no\n"
+PROMPTS = "; Prompts\n\nwelcome~ Buenos días.\nlevels/1 ~ uno: dos\nno separator\nbeep.gsm~ \n# welcome~ no\n"
 
 
 @pytest.mark.parametrize("separator", [":", "|", "\t"])
 def test_a_list_of_prompts_is_an_audio_folder(separator: str, tmp_path: Path) -> None:
-    files = {"prompts.txt": PROMPTS.replace(":", separator), "LICENSE.txt": "Terms: none\n"}
+    files = {"prompts.txt": PROMPTS.replace("~", separator), "LICENSE.txt": "Terms: none\n"}
     audio = recordings("welcome.gsm", "welcome.g722", "levels/1.ulaw", "beep.gsm", "other.sln")
     listing = listing_of(DatasetFormat.AUDIO_FOLDER, {**files, **audio}, tmp_path)
     assert [(each.file, each.row, each.name, each.transcript) for each in listing.recordings] == [
         ("prompts.txt", 3, "welcome.g722", "Buenos días."),  # the higher rate of two formats
-        ("prompts.txt", 4, "levels/1.ulaw", f"uno{separator} dos"),
+        ("prompts.txt", 4, "levels/1.ulaw", "uno: dos"),
         ("prompts.txt", 6, "beep.gsm", ""),
     ]
     assert listing.unnamed_files == ("other.sln",)
@@ -320,19 +320,35 @@ def test_a_list_of_prompts_is_an_audio_folder(separator: str, tmp_path: Path) ->
     ]
 
 
-def test_a_prompt_that_two_lists_have_is_taken_from_the_first(tmp_path: Path) -> None:
-    files = {"core.txt": "hi: Hola\nbye: Adiós\nhi: Hola otra vez\n", "extra.txt": "bye: Chau\n"}
-    listing = listing_of(DatasetFormat.AUDIO_FOLDER, {**files, **recordings("hi.wav", "bye.wav")}, tmp_path)
-    assert [each.transcript for each in listing.recordings] == ["Hola", "Adiós"]
-    assert [(each.file, each.row, each.message) for each in listing.rejected] == [
-        ("core.txt", 3, "hi is already in core.txt row 1; give each recording once"),
-        ("extra.txt", 1, "bye is already in core.txt row 2; give each recording once"),
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("transcript.txt", "a/1.wav|Año 5.|año cinco|3.92\na/2.wav|Sí.|Sí.|1.5\n"),  # CSS10
+        ("train.txt", "wavs/a/1.wav|0|año cinco\nwavs/a/2.wav|0|Sí.\n"),  # a list with the number of the speaker
+        ("line_index.tsv", "a/1\taño cinco\na/2\tSí.\n"),
+    ],
+)
+def test_lists_of_sentences_that_one_person_reads_are_audio_folders(name: str, rows: str, tmp_path: Path) -> None:
+    folder = "wavs/a" if "wavs" in rows else "a"
+    files = {name: rows, **recordings(f"{folder}/1.wav", f"{folder}/2.wav")}
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path)
+    assert [(each.name, each.transcript) for each in listing.recordings] == [
+        (f"{folder}/1.wav", "año cinco"),
+        (f"{folder}/2.wav", "Sí."),
     ]
+    assert (listing.rejected, listing.unnamed_files) == ((), ())
 
 
 def test_a_list_of_prompts_in_another_encoding_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"latin.txt is not UTF-8 \(line 1\); save it as UTF-8"):
         listing_of(DatasetFormat.AUDIO_FOLDER, {"latin.txt": "bye: Adiós\n", "bye.wav": ""}, tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_of_prompts_may_begin_with_a_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_bytes("bye: Adiós\r\n".encode(encoding))
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, recordings("bye.wav"), tmp_path)
+    assert [(each.name, each.transcript) for each in listing.recordings] == [("bye.wav", "Adiós")]
 
 
 def test_prompts_in_one_voice_are_not_taken_for_speakers_by_their_topics(tmp_path: Path) -> None:

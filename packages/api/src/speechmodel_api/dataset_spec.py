@@ -270,8 +270,9 @@ class Dataset(
     CommonVoice expects `clips/` and `train.tsv`, `dev.tsv` and `test.tsv`, or else `validated.tsv`.
     LibriSpeech expects `<speaker>/<chapter>/<speaker>-<chapter>.trans.txt` with the recordings beside
     it. AudioFolder expects `metadata.csv` or `metadata.jsonl` as Hugging Face has them, or the
-    `metadata.csv` and `wavs/` of LJSpeech, or else text files `*.txt` with lines such as `welcome: Good morning`, as telephone
-    systems have them for their prompts. Kaldi expects `wav.scp`, `text` and optionally `utt2spk` or `spk2utt`, and `segments`, which
+    `metadata.csv` and `wavs/` of LJSpeech, or else text files `*.txt` or `*.tsv` with lines such as
+    `welcome: Good morning`, as telephone systems have them for their prompts. Kaldi
+    expects `wav.scp`, `text` and optionally `utt2spk` or `spk2utt`, and `segments`, which
     cuts recordings into utterances.
     Defaults to Commands."""
     recordings: Recordings = Recordings()

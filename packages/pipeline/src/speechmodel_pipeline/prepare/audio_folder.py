@@ -1,5 +1,5 @@
 """The format `AudioFolder`: recordings beside one table, as Hugging Face and LJSpeech have it, or beside lists of
-transcripts (transcript_lists.py), as telephone systems have them.
+transcripts (transcript_lists.py).
 
     metadata.csv        file_name,transcription            metadata.csv     LJ001-0001|As given|as spoken
     metadata.jsonl      {"file_name": ..., "text": ...}    wavs/LJ001-0001.wav
@@ -26,15 +26,19 @@ from speechmodel_pipeline.prepare.named_files import ANY_ENDING, NamedFiles
 from speechmodel_pipeline.prepare.recordings import PARTS, Listing, is_file, missing, path_below, printable
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS
 from speechmodel_pipeline.prepare.table import Table, lacks_header, read_headerless, read_json_lines, read_table
-from speechmodel_pipeline.prepare.transcript_lists import add_transcript_list, transcript_lists
+from speechmodel_pipeline.prepare.transcript_lists import (
+    ID,
+    NORMALISED,
+    TEXT,
+    WAVS,
+    read_list,
+    transcript_lists,
+)
 from speechmodel_pipeline.prepare_report import SpeakerSource
 
 CSV, JSON_LINES = "metadata.csv", "metadata.jsonl"
 FILE_NAME = "file_name"
 TEXT_COLUMNS = ("transcription", "text", "sentence", "transcript")
-ID, TEXT, NORMALISED = "id", "text", "normalised"
-"""Columns of LJSpeech."""
-WAVS = "wavs"
 DATA = "data"
 
 
@@ -69,10 +73,11 @@ def looks_like_audio_folder(source: Path) -> bool:
 def _of_lists(files: NamedFiles, source: Path) -> Listing:
     lists = transcript_lists(source) if source.is_dir() else {}
     if not lists:
-        raise missing(f"{CSV} or {JSON_LINES}, or a file *.txt with lines such as 'welcome: Good morning',", source)
-    first: dict[str, str] = {}
+        raise missing(
+            f"{CSV} or {JSON_LINES}, or a file *.txt or *.tsv with lines such as 'welcome: Good morning',", source
+        )
     for path, separator in lists.items():
-        add_transcript_list(files, path, separator, source, first)
+        _add_ljspeech(files, read_list(path, separator, source), source, None)
     return files.listing(folders=(source,))
 
 
