@@ -321,15 +321,20 @@ def test_a_list_of_prompts_is_an_audio_folder(separator: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"),
+    ("name", "rows", "folder"),
     [
-        ("transcript.txt", "a/1.wav|Año 5.|año cinco|3.92\na/2.wav|Sí.|Sí.|1.5\n"),  # CSS10
-        ("train.txt", "wavs/a/1.wav|0|año cinco\nwavs/a/2.wav|0|Sí.\n"),  # a list with the number of the speaker
-        ("line_index.tsv", "a/1\taño cinco\na/2\tSí.\n"),
+        ("transcript.txt", "a/1.wav|Año 5.|año cinco|3.92\na/2.wav|Sí.|Sí.|1.5\n", "a"),  # CSS10
+        (
+            "train.txt",
+            "wavs/1.wav|0|año cinco\nwavs/2.wav|0|Sí.\n",
+            "wavs",
+        ),  # the second cell is the number of the speaker
+        ("line_index.tsv", "1\taño cinco\n2\tSí.\n", "wavs"),
     ],
 )
-def test_lists_of_sentences_that_one_person_reads_are_audio_folders(name: str, rows: str, tmp_path: Path) -> None:
-    folder = "wavs/a" if "wavs" in rows else "a"
+def test_lists_of_sentences_that_one_person_reads_are_audio_folders(
+    name: str, rows: str, folder: str, tmp_path: Path
+) -> None:
     files = {name: rows, **recordings(f"{folder}/1.wav", f"{folder}/2.wav")}
     listing = listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path)
     assert [(each.name, each.transcript) for each in listing.recordings] == [
