@@ -221,6 +221,8 @@ ANNOTATED = [
     ("hola（笑）", "hola"),
     ("hola〔cough〕", "hola"),
     ("你好【音乐】", "你好"),
+    ("at [@]", "at"),
+    ("plus (+) uno", "plus uno"),
 ]
 
 
@@ -348,6 +350,8 @@ def test_ordinals_and_years_are_not_spelled_in_languages_that_read_them_otherwis
         ("es", "200 pesetas"),
         ("es", "canal 1 por favor"),
         ("es", "enciende 1 y 2"),
+        ("es", "1 o 2 luces"),
+        ("es", "1 parada"),
         ("fr", "chaîne 1 s'il te plaît"),
         ("ja", "チャンネル 5 に"),
         ("de", "1 Minute"),
@@ -377,6 +381,10 @@ def test_a_number_whose_word_may_depend_on_the_word_behind_it_is_not_spelled(lan
 
 NUMBERS_IN_SENTENCES = [
     ("es", "canal 1", "canal uno"),
+    ("es", "Marque 1 para salir", "marque uno para salir"),
+    ("it", "premere 1 per uscire", "premere uno per uscire"),
+    ("fr", "appuyez sur 1 pour sortir", "appuyez sur un pour sortir"),
+    ("ru", "Нажмите 2 для ввода, 1 чтобы выйти", "нажмите два для ввода один чтобы выйти"),
     ("es", "son 1, luego 21.", "son uno luego veintiuno"),
     ("es", "2 luces y 112 velas", "dos luces y ciento doce velas"),
     ("en", "1 light", "one light"),
@@ -419,6 +427,18 @@ def test_a_number_that_a_language_cannot_spell_is_left(language: str) -> None:
 def test_numbers_are_not_spelled_in_the_letters_of_another_script(language: str, written: str) -> None:
     with pytest.raises(TranscriptUnusable, match="'5' is not spelled out"):
         normalise(written, language=language, numbers=Numbers.SPELL)
+
+
+@pytest.mark.parametrize(
+    ("language", "written", "suggested"),
+    [("es", "llama al 112", True), ("es", "sube un 5 %", False), ("es", "1 luz", False), ("haw", "5", False)],
+)
+def test_numbers_that_can_be_spelled_are_refused_with_the_setting_that_spells_them(
+    language: str, written: str, suggested: bool
+) -> None:
+    with pytest.raises(TranscriptUnusable, match="not spelled out") as refused:
+        normalise(written, language=language)
+    assert str(refused.value).endswith(", or set dataset.numbers to Spell to have that done") is suggested
 
 
 @pytest.mark.parametrize(

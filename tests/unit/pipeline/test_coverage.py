@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from speechmodel_pipeline.prepare.coverage import Take, measure_coverage, summary
+from speechmodel_pipeline.prepare.coverage import Take, measure_coverage, rare_script, summary, untrained_phrases
 from speechmodel_runtime import Speech
+from speechmodel_stagekit.dataset import Part
 
 SPEAKERS = ("ana", "bo", "cy", "di", "eva")
 
@@ -136,3 +137,21 @@ def test_the_list_of_what_to_record_is_short_and_says_how_much_is_left_out() -> 
 
 def test_no_clip_at_all_has_no_level() -> None:
     assert measure_coverage([], closed_set=False).level.median is None
+
+
+def test_phrases_that_only_test_and_dev_have_are_counted() -> None:
+    clips = [("uno", Part.TRAIN), ("uno", Part.TEST), ("dos", Part.TEST), ("dos", Part.DEV), ("tres", Part.DEV)]
+    (sentence,) = untrained_phrases(clips)
+    assert sentence.startswith("a second take of 'dos' and 1 other phrase: the only ones are in test or dev")
+    assert untrained_phrases(clips[:2]) == ()
+
+
+def test_a_few_transcripts_with_letters_of_another_script_are_named() -> None:
+    cyrillic = [(f"{n}.wav", "привет") for n in range(40)]
+    (sentence,) = rare_script([*cyrillic, ("a.wav", "сайт www org"), ("b.wav", "sms")])
+    assert sentence == (
+        "the transcript of a.wav and 1 more, in Cyrillic letters as they are spoken: the Latin letters gmorsw are in no others, "
+        "and each is a label of its own"
+    )
+    assert rare_script(cyrillic) == ()
+    assert rare_script([*cyrillic, *((f"l{n}.wav", "hello") for n in range(3))]) == ()  # two languages

@@ -299,6 +299,73 @@ def test_a_header_between_bars_is_no_row_of_ljspeech(content: str | bytes, tmp_p
     assert listing.rejected == ()
 
 
+PROMPTS = "; Prompts\n\nwelcome~ Buenos días.\nlevels/1 ~ uno: dos\nno separator\nbeep.gsm~ \n# welcome~ no\n"
+
+
+@pytest.mark.parametrize("separator", [":", "|", "\t"])
+def test_a_list_of_prompts_is_an_audio_folder(separator: str, tmp_path: Path) -> None:
+    files = {"prompts.txt": PROMPTS.replace("~", separator), "LICENSE.txt": "Terms: none\n"}
+    audio = recordings("welcome.gsm", "welcome.g722", "levels/1.ulaw", "beep.gsm", "other.sln")
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, {**files, **audio}, tmp_path)
+    assert [(each.file, each.row, each.name, each.transcript) for each in listing.recordings] == [
+        ("prompts.txt", 3, "welcome.g722", "Buenos días."),  # the higher rate of two formats
+        ("prompts.txt", 4, "levels/1.ulaw", "uno: dos"),
+        ("prompts.txt", 6, "beep.gsm", ""),
+    ]
+    assert listing.unnamed_files == ("other.sln",)
+    assert listing.rows == 4
+    shown = "tab" if separator == "\t" else f"'{separator}'"
+    assert [str(each) for each in listing.rejected] == [
+        f"prompts.txt row 5: has no {shown}; write the name of the recording, {shown} and the text in one line"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "folder"),
+    [
+        ("transcript.txt", "a/1.wav|Año 5.|año cinco|3.92\na/2.wav|Sí.|Sí.|1.5\n", "a"),  # CSS10
+        (
+            "train.txt",
+            "wavs/1.wav|0|año cinco\nwavs/2.wav|0|Sí.\n",
+            "wavs",
+        ),  # the second cell is the number of the speaker
+        ("line_index.tsv", "1\taño cinco\n2\tSí.\n", "wavs"),
+    ],
+)
+def test_lists_of_sentences_that_one_person_reads_are_audio_folders(
+    name: str, rows: str, folder: str, tmp_path: Path
+) -> None:
+    files = {name: rows, **recordings(f"{folder}/1.wav", f"{folder}/2.wav")}
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path)
+    assert [(each.name, each.transcript) for each in listing.recordings] == [
+        (f"{folder}/1.wav", "año cinco"),
+        (f"{folder}/2.wav", "Sí."),
+    ]
+    assert (listing.rejected, listing.unnamed_files) == ((), ())
+
+
+def test_a_list_of_prompts_in_another_encoding_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"latin.txt is not UTF-8 \(line 1\); save it as UTF-8"):
+        listing_of(DatasetFormat.AUDIO_FOLDER, {"latin.txt": "bye: Adiós\n", "bye.wav": ""}, tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_of_prompts_may_begin_with_a_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_bytes("bye: Adiós\r\n".encode(encoding))
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, recordings("bye.wav"), tmp_path)
+    assert [(each.name, each.transcript) for each in listing.recordings] == [("bye.wav", "Adiós")]
+
+
+def test_prompts_in_one_voice_are_not_taken_for_speakers_by_their_topics(tmp_path: Path) -> None:
+    names = ("vm-goodbye", "vm-no", "conf-full", "conf-enter-pin", "queue-no", "queue-thanks")
+    files = {
+        "prompts.txt": "".join(f"{name}: frase {name}\n" for name in names),
+        **recordings(*(f"{n}.wav" for n in names)),
+    }
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path)
+    assert {each.speaker for each in listing.recordings} == {None}
+
+
 def test_the_folders_of_parts_may_be_in_the_folder_data(tmp_path: Path) -> None:
     files = {"metadata.csv": "file_name,text\ndata/train/a.wav,uno\n.\\data\\test\\b.wav,dos\n"}
     listing = listing_of(
@@ -447,7 +514,11 @@ SCP, TEXT = {"wav.scp": "u1 a.wav\n"}, {"text": "u1 hola\n"}
             {"1/2/latin.trans.txt": "1-2-0 ñ\n"},
             r"latin.trans.txt is not UTF-8 \(line 1\); save it as UTF-8",
         ),
-        ("AudioFolder", {"a.wav": ""}, r"metadata.csv or metadata.jsonl is missing; in .* there is a.wav"),
+        (
+            "AudioFolder",
+            {"a.wav": ""},
+            r"metadata.csv or metadata.jsonl, or a file .* with lines such as 'welcome: Good morning', is missing; in .* there is a.wav",
+        ),
         (
             "AudioFolder",
             {"metadata.csv": "path,text\n"},
@@ -587,6 +658,7 @@ LOOKS: list[tuple[str, Files]] = [
     ("CommonVoice", {"validated.tsv": HEADER}),
     ("LibriSpeech", {"train-clean-100/1/2/1-2.trans.txt": ""}),
     ("AudioFolder", {"train/metadata.jsonl": ""}),
+    ("AudioFolder", {"prompts.txt": "a: hola\n", "a.gsm": ""}),
     ("Kaldi", {"wav.scp": ""}),
 ]
 

@@ -80,6 +80,15 @@ def test_a_word_that_file_names_share_after_their_ids_is_the_speaker(
         ({f"2024-05-0{day}/{take}.wav": f"{day} {take}" for day in "12" for take in "12"}, set()),
         ({f"{who}/{take}.wav": "hey" for who in ("ana", "bo") for take in "12"}, {"ana", "bo"}),  # one wake word
         ({f"p22{who}_{line}.wav": f"line {line}" for who in "56" for line in "12"}, {"p225", "p226"}),
+        ({f"{who}_{word}.wav": word for who in ("ana", "bo") for word in ("luz", "radio")}, {"ana", "bo"}),
+        (
+            {f"{who}_{line}x.wav": f"line {line}" for who, lines in (("ana", "12"), ("bo", "34")) for line in lines},
+            {"ana", "bo"},
+        ),
+        (
+            {f"vm-{word}.wav": word for word in ("hi", "bye")} | {f"conf-{word}.wav": word for word in ("in", "out")},
+            set(),
+        ),
     ],
 )
 def test_chapters_labels_and_dates_are_no_speakers(transcripts: dict[str, str], speakers: set[str]) -> None:

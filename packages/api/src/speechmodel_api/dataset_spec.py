@@ -270,7 +270,9 @@ class Dataset(
     CommonVoice expects `clips/` and `train.tsv`, `dev.tsv` and `test.tsv`, or else `validated.tsv`.
     LibriSpeech expects `<speaker>/<chapter>/<speaker>-<chapter>.trans.txt` with the recordings beside
     it. AudioFolder expects `metadata.csv` or `metadata.jsonl` as Hugging Face has them, or the
-    `metadata.csv` and `wavs/` of LJSpeech. Kaldi expects `wav.scp`, `text` and optionally `utt2spk` or `spk2utt`, and `segments`, which
+    `metadata.csv` and `wavs/` of LJSpeech, or else text files `*.txt` or `*.tsv` with lines such as
+    `welcome: Good morning`, as telephone systems have them for their prompts. Kaldi
+    expects `wav.scp`, `text` and optionally `utt2spk` or `spk2utt`, and `segments`, which
     cuts recordings into utterances.
     Defaults to Commands."""
     recordings: Recordings = Recordings()
@@ -296,7 +298,7 @@ class Dataset(
     added at the end if it is missing. If empty, the alphabet is the space and every character of the
     normalised transcripts, sorted."""
     annotations: Annotations = Annotations.REJECT
-    """Defines what happens to text in brackets or asterisks, such as `[laughs]` or `(inaudible)`,
+    """Defines what happens to text and signs in brackets or asterisks, such as `[laughs]`, `(inaudible)` or `at [@]`,
     which may not be spoken. Reject makes the row an invalid sample. Strip drops the text and keeps
     the rest of the transcript. Defaults to Reject."""
     numbers: Numbers = Numbers.REJECT
@@ -306,9 +308,9 @@ class Dataset(
     sample. Dates, times, decimals, ranges, calculations, negative numbers, ordinals, telephone numbers and
     amounts of money are invalid samples in both cases. So are numbers such as 1998 in languages that read
     years in hundreds (English, French, German, Dutch, Danish, Icelandic, Norwegian and Swedish), and a number
-    before another word if its word may depend on that word, such as `1 luz` (una). Which words count is not known, so
-    `canal 1 por favor` is one too, and nearly every number before a word is in Japanese, Korean, Arabic and Hebrew.
-    Write such numbers in words. Defaults to Reject."""
+    before another word if its word may depend on that word, such as `1 luz` (una). Few words are
+    known not to be counted, such as `para` in `marque 1 para salir`, so `canal 1 por favor` is one too, and
+    nearly every number before a word is in Japanese, Korean, Arabic and Hebrew. Write such numbers in words. Defaults to Reject."""
     negatives: Negatives = Negatives()
     """Speech that is no transcript of the dataset. There is one built-in negative for every four
     training clips, at most one recording of your own for each training clip, and the near misses of

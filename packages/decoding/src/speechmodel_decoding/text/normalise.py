@@ -3,7 +3,7 @@
     Unicode      NFC: a letter and its accent become one character. Ligatures, full-width letters and
                  other presentation forms become the letters that they show (NFKC), and a sound mark
                  joins its kana (カ゛ is ガ)
-    Annotation   with `dataset.annotations: Strip`, text in brackets or asterisks is dropped
+    Annotation   with `dataset.annotations: Strip`, text and signs in brackets or asterisks are dropped
     Invisible    control and format characters are dropped, also zero-width spaces, soft hyphens, variation
                  selectors and the tatweel, except the joiners inside words of scripts that need them (می‌روم, क्‍ष)
     Script       a letter of another script that looks like those around it becomes one of theirs
@@ -101,6 +101,7 @@ _PAIRS = r"\[[^\[\]]*\]|\([^()]*\)|\{[^{}]*\}|<[^<>]*>|\*[^*]*\*|〔[^〔〕]*�
 _OPENED = r"[\[\]{}〔〕【】]|(?<![:;=]['\-]?\(*)\((?=\p{L})"
 """Brackets of an annotation whose other end is missing. A parenthesis counts if a letter follows it directly, as in (risas:
 others are smileys (жаль ( и всё; hola :(adiós), and single asterisks are footnotes and bullets."""
+_SPELL = ", or set dataset.numbers to Spell to have that done"
 _FLAGS = regex.VERSION1  # set difference in character classes
 
 
@@ -193,16 +194,18 @@ def normalise(
             break
         # what one rule leaves may be for one before it: A:Ѐ is two words, each of one script. But 5. Mai has lost its dot
         steps = tuple(step for step in steps if step[0] is not Rule.NUMBERS)
-    _require_usable(text, given, alphabet, kept, language if numbers is Numbers.SPELL else None)
+    _require_usable(text, given, alphabet, kept, language, spell=numbers is Numbers.SPELL)
     return Normalised(text, tuple(rule for rule in Rule if rule in found))
 
 
-def not_spelled_out(found: list[str], text: str, why: str | None) -> TranscriptUnusable:
-    """Return the error for numbers and signs in a text. `why` says why numbers were not spelled."""
+def not_spelled_out(found: list[str], text: str, why: str | None, advice: str = "") -> TranscriptUnusable:
+    """Return the error for numbers and signs in a text. `why` says why numbers were not spelled, and `advice` which setting
+    spells them.
+    """
     because = f": {why}" if why else ""
     return TranscriptUnusable(
         RejectionReason.NOT_SPELLED_OUT,
-        f"{_listed(found)} not spelled out in {quoted(text)}{because}; write numbers and signs as spoken words",
+        f"{_listed(found)} not spelled out in {quoted(text)}{because}; write numbers and signs as spoken words{advice}",
     )
 
 
@@ -256,7 +259,7 @@ def _unannotated(text: str, keep: Set[str], *, strip: bool) -> str:
     """
     left = text
     while found := next((m for m in regex.finditer(_PAIRS, left) if m[0][0] not in keep), None):
-        if not regex.search(r"\p{L}", found[0]):
+        if not regex.search(r"\p{L}", found[0]) and not _is_sign(found[0], keep):
             left = f"{left[: found.start()]} {left[found.end() :]}"
             continue
         if not strip:
@@ -271,6 +274,13 @@ def _unannotated(text: str, keep: Set[str], *, strip: bool) -> str:
             RejectionReason.ANNOTATION, f"{_listed(unclosed)} unpaired in {quoted(text)}; write the spoken words only"
         )
     return text
+
+
+def _is_sign(annotation: str, keep: Set[str]) -> bool:
+    """Return True for a sign in brackets that shows what the words beside it name: at [@], plus (+). Numbers may be spoken."""
+    inside = annotation[1:-1]
+    signs = set(regex.findall(rf"[\p{{S}}{SPOKEN_SIGNS}]", inside)) - keep
+    return bool(signs) and regex.search(r"\p{N}", inside) is None
 
 
 def _visible(text: str, keep: Set[str]) -> str:
@@ -356,8 +366,8 @@ def _punctuation(text: str, keep: Set[str]) -> str:
     return regex.sub(pattern, lambda match: match[1] or match[2] or (" " if match[3] else ""), text, flags=_FLAGS)
 
 
-def _require_usable(text: str, given: str, alphabet: Set[str], kept: Set[str], spells: str | None) -> None:
-    """Raise TranscriptUnusable for a text that cannot be trained. `spells` is the language in which numbers were spelled."""
+def _require_usable(text: str, given: str, alphabet: Set[str], kept: Set[str], language: str, *, spell: bool) -> None:
+    """Raise TranscriptUnusable for a text that cannot be trained. With `spell`, numbers were spelled where they can be."""
     if not text:
         left = "punctuation and annotations" if any(map(str.isalnum, given)) else "punctuation"
         problem = f"the transcript has only {left}" if given.strip() else "the transcript is empty"
@@ -367,10 +377,12 @@ def _require_usable(text: str, given: str, alphabet: Set[str], kept: Set[str], s
     silent = rf"[\p{{L}}\p{{M}} {APOSTROPHE}{MIDDLE_DOT}{GERESH}{GERSHAYIM}{JOINERS}]--[{_TYPOGRAPHIC}{_ORDINAL}]"
     if spoken := sorted(set(_sub(silent, "", text, frozenset())) - kept):
         shown = _unicode(_unpresented(given, alphabet), alphabet)
-        left = shown if spells is None else spelled(shown, spells)
+        left = spelled(shown, language) if spell else shown
         numbers = dict.fromkeys(found for found in _NUMBER.findall(left) if not set(found) <= kept)
         signs = [sign for sign in spoken if not (numbers and sign.isdecimal())]
-        raise not_spelled_out([*numbers, *signs], given, None if signs or spells is None else why_left(shown, spells))
+        why = why_left(shown, language) if spell and not signs else None
+        suggested = not (spell or signs) and why_left(shown, language) is None
+        raise not_spelled_out([*numbers, *signs], given, why, _SPELL if suggested else "")
     if outside := sorted(set(text) - alphabet) if alphabet else []:
         raise TranscriptUnusable(
             RejectionReason.OUTSIDE_ALPHABET,

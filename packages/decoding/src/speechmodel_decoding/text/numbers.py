@@ -40,7 +40,22 @@ _HUNDREDS = {
     **dict.fromkeys(("de", "fr", "is", "nl"), (range(1100, 2000),)),
 }
 """Numbers that are read in hundreds when they are years, and often also when they are not, by language."""
-_COUNTED = regex.compile(r"\s+[\p{L}\p{M}]")
+_COUNTED = regex.compile(r"\s+([\p{L}\p{M}]+)")
+_NEVER_COUNTED = {
+    "ca": frozenset({"per", "si", "quan"}),
+    "cs": frozenset({"pro", "aby", "pokud", "když"}),
+    "de": frozenset({"für", "um", "wenn", "falls"}),
+    "es": frozenset({"para", "si", "cuando"}),
+    "fr": frozenset({"pour", "si", "quand"}),
+    "it": frozenset({"per", "se", "quando"}),
+    "pl": frozenset({"dla", "aby", "żeby", "jeśli", "gdy"}),
+    "pt": frozenset({"para", "se", "quando"}),
+    "ro": frozenset({"pentru", "dacă", "când"}),
+    "ru": frozenset({"для", "чтобы", "если", "когда"}),
+    "uk": frozenset({"для", "щоб", "якщо", "коли"}),
+}
+"""Words behind a number that begin another phrase, as in `marque 1 para salir`: the number is spelled as at the end of a
+sentence. Conjunctions such as `o` are none of them: 1 o 2 luces are una o dos."""
 
 
 def _ending(*digits: int, teens: bool = False) -> Callable[[int], bool]:
@@ -134,7 +149,9 @@ def _require_one_reading(number: int, language: str, text: str, end: int) -> Non
     word depends on the word that follows.
     """
     counted = _FORMS.get(language)
-    if counted and counted(number) and _COUNTED.match(text, end):
+    next_word = _COUNTED.match(text, end)
+    never_counted = _NEVER_COUNTED.get(language, frozenset())
+    if counted and counted(number) and next_word and next_word[1].casefold() not in never_counted:
         raise _Left("its word may depend on the next one")
     if language not in _WITHOUT_SUFFIXES and _SUFFIXED.match(text, end):
         raise _Left("it may have an ending")

@@ -41,7 +41,7 @@ _ALL_LOOK_ALIKES = _LOOK_ALIKES | {
     (CYRILLIC, LATIN): _LOOK_ALIKES[CYRILLIC, LATIN] | dict(zip(*reversed(_RARE_LATIN_CYRILLIC), strict=True)),
 }
 _WORD = regex.compile(r"[\p{Latin}\p{Cyrillic}\p{Greek}\p{M}]+")
-_SCRIPTS = {name: regex.compile(rf"\p{{{name}}}") for name in (LATIN, CYRILLIC, GREEK)}
+SCRIPTS = {name: regex.compile(rf"\p{{{name}}}") for name in (LATIN, CYRILLIC, GREEK)}
 
 
 class MixedScripts(Exception):
@@ -87,18 +87,18 @@ def in_one_script(text: str, language: str, keep: Set[str]) -> str:
 
 
 def _scripts(word: str) -> set[str]:
-    return {name for name in _SCRIPTS if _count(word, name)}
+    return {name for name in SCRIPTS if _count(word, name)}
 
 
 def _count(word: str, script: str) -> int:
-    return len(_SCRIPTS[script].findall(word))
+    return len(SCRIPTS[script].findall(word))
 
 
 def _converted(word: str, script: str, look_alikes: Mapping[tuple[str, str], Mapping[str, str]]) -> str | None:
     """Return `word` with all its letters in `script`, or None when one has no look-alike there."""
     letters = []
     for letter in word:
-        of = next((name for name in _SCRIPTS if name != script and _SCRIPTS[name].match(letter)), None)
+        of = next((name for name in SCRIPTS if name != script and SCRIPTS[name].match(letter)), None)
         converted = letter if of is None else look_alikes.get((of, script), {}).get(letter)
         if converted is None:
             return None

@@ -18,6 +18,8 @@ WITH_HEADER = frozenset(
 )  # fmt: skip
 AUDIO = WITH_HEADER | HEADERLESS.keys()
 """Endings of files that the runtime reads (readers.py)."""
+HEADERLESS_BY_RANK = tuple(sorted(HEADERLESS, key=lambda ending: (-HEADERLESS[ending].sample_rate, ending)))
+"""Endings of files without a header, that with the highest rate first."""
 BROKEN = 0
 """Mode of a link to nothing."""
 LOST = "lost+found"

@@ -1,4 +1,5 @@
-"""The format `AudioFolder`: recordings beside one table, as Hugging Face and LJSpeech have it.
+"""The format `AudioFolder`: recordings beside one table, as Hugging Face and LJSpeech have it, or beside lists of
+transcripts (transcript_lists.py).
 
     metadata.csv        file_name,transcription            metadata.csv     LJ001-0001|As given|as spoken
     metadata.jsonl      {"file_name": ..., "text": ...}    wavs/LJ001-0001.wav
@@ -25,25 +26,30 @@ from speechmodel_pipeline.prepare.named_files import ANY_ENDING, NamedFiles
 from speechmodel_pipeline.prepare.recordings import PARTS, Listing, is_file, missing, path_below, printable
 from speechmodel_pipeline.prepare.speakers import SPEAKER_COLUMNS
 from speechmodel_pipeline.prepare.table import Table, lacks_header, read_headerless, read_json_lines, read_table
+from speechmodel_pipeline.prepare.transcript_lists import (
+    ID,
+    NORMALISED,
+    TEXT,
+    WAVS,
+    read_list,
+    transcript_lists,
+)
 from speechmodel_pipeline.prepare_report import SpeakerSource
 
 CSV, JSON_LINES = "metadata.csv", "metadata.jsonl"
 FILE_NAME = "file_name"
 TEXT_COLUMNS = ("transcription", "text", "sentence", "transcript")
-ID, TEXT, NORMALISED = "id", "text", "normalised"
-"""Columns of LJSpeech."""
-WAVS = "wavs"
 DATA = "data"
 
 
 def read_audio_folder(source: Path) -> Listing:
     """Return the dataset in `source`. Raises BadData when it lacks a table or a column, or has two
-    tables for one folder.
+    tables for one folder. Lists count only where there is no table.
     """
     folders = list(_folders(source))
-    if not folders:
-        raise missing(f"{CSV} or {JSON_LINES}", source)
     files = NamedFiles(source)
+    if not folders:
+        return _of_lists(files, source)
     for folder, part in folders:
         if (folder / CSV).is_file() and (folder / JSON_LINES).is_file():
             both = f"{printable(folder / CSV, source)} and {printable(folder / JSON_LINES, source)}"
@@ -60,8 +66,19 @@ def read_audio_folder(source: Path) -> Listing:
 
 
 def looks_like_audio_folder(source: Path) -> bool:
-    """Return True when `source` or a folder of a part has a table."""
-    return next(_folders(source), None) is not None
+    """Return True when `source` or a folder of a part has a table, or `source` a list of transcripts."""
+    return next(_folders(source), None) is not None or bool(transcript_lists(source))
+
+
+def _of_lists(files: NamedFiles, source: Path) -> Listing:
+    lists = transcript_lists(source) if source.is_dir() else {}
+    if not lists:
+        raise missing(
+            f"{CSV} or {JSON_LINES}, or a file *.txt or *.tsv with lines such as 'welcome: Good morning',", source
+        )
+    for path, separator in lists.items():
+        _add_ljspeech(files, read_list(path, separator, source), source, None)
+    return files.listing(folders=(source,))
 
 
 def _folders(source: Path) -> Iterator[tuple[Path, Part | None]]:

@@ -12,6 +12,7 @@ from itertools import islice
 from statistics import median
 
 from speechmodel_decoding.text.rejections import quoted
+from speechmodel_decoding.text.scripts import SCRIPTS
 from speechmodel_runtime import Speech
 from speechmodel_stagekit.dataset import Part
 
@@ -34,6 +35,8 @@ SUSPICIOUS_FACTOR = 2.0
 """Ratio to the median length of speech of the same phrase from which a clip is suspicious."""
 SUSPICIOUS_SECONDS = 0.25
 """Least difference to the median. One-syllable words differ by less among voices."""
+RARE_SCRIPT = 0.05
+"""Largest share of transcripts with letters of another script for which they are taken for an oversight."""
 MOST_SENTENCES = 10
 """Sentences about what to record next."""
 MOST_WORDS = 3
@@ -97,6 +100,36 @@ def missing_parts(parts: Mapping[Part, int]) -> tuple[str, ...]:
         for part, purpose in _PURPOSES.items()
         if not parts.get(part)
     )
+
+
+def untrained_phrases(clips: Sequence[tuple[str, Part]]) -> tuple[str, ...]:
+    """Return a sentence if phrases of a closed set have no clip in training. `clips` are their phrases and parts."""
+    trained = {phrase for phrase, part in clips if part is Part.TRAIN}
+    untrained = list(dict.fromkeys(phrase for phrase, _ in clips if phrase not in trained))
+    if not untrained:
+        return ()
+    others = f" and {_count(len(untrained) - 1, 'other phrase')}" if len(untrained) > 1 else ""
+    return (
+        f"a second take of {quoted(untrained[0])}{others}: the only ones are in test or dev, so the model is measured on "
+        "phrases that it never heard; or train on all takes, without measuring, by dataset.split.testPercent and devPercent 0",
+    )
+
+
+def rare_script(clips: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Return a sentence if few transcripts give the alphabet letters of another script. `clips` are names of recordings and
+    their transcripts. Each such letter is a label that is hardly trained.
+    """
+    names = {script: [name for name, text in clips if letters.search(text)] for script, letters in SCRIPTS.items()}
+    usual = max(names, key=lambda script: len(names[script]))
+    for script, found in names.items():
+        if script != usual and 0 < len(found) <= RARE_SCRIPT * len(names[usual]):
+            letters = sorted({letter for _, text in clips for letter in SCRIPTS[script].findall(text)})
+            others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            return (
+                f"the transcript of {found[0]}{others}, in {usual} letters as they are spoken: the {script} letters "
+                f"{''.join(letters)} are in no others, and each is a label of its own",
+            )
+    return ()
 
 
 _PURPOSES = {

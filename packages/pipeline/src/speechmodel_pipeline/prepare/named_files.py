@@ -9,10 +9,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from speechmodel_decoding.text.rejections import RejectionReason
-from speechmodel_runtime.headerless import HEADERLESS
 from speechmodel_stagekit.dataset import Part
 
-from speechmodel_pipeline.prepare.audio_files import WITH_HEADER, audio_files
+from speechmodel_pipeline.prepare.audio_files import HEADERLESS_BY_RANK, WITH_HEADER, audio_files
 from speechmodel_pipeline.prepare.layout import nfc
 from speechmodel_pipeline.prepare.recordings import (
     PARTS,
@@ -28,8 +27,8 @@ from speechmodel_pipeline.prepare.speakers import guess_from_paths
 from speechmodel_pipeline.prepare.table import Row, Table
 from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
 
-ANY_ENDING = ("", *sorted(WITH_HEADER), *HEADERLESS)
-"""Endings of a name in a table that lacks its own."""
+ANY_ENDING = ("", *sorted(WITH_HEADER), *HEADERLESS_BY_RANK)
+"""Endings of a name in a table that lacks its own. Of several files, audio_files keeps the same one."""
 
 
 class NamedFiles:

@@ -23,7 +23,7 @@ SPEAKER_COLUMNS = ("speaker", "client_id", "speaker_id")
 """Columns of a table that may name the speaker. The second is Common Voice's, the third is usual on
 Hugging Face."""
 SHARED = 0.8
-"""Least share of the recordings whose word is shared."""
+"""Least share of the recordings whose word is shared, and of topics whose names occur once."""
 
 
 def with_one_name_each(recordings: Sequence[Recording]) -> tuple[Recording, ...]:
@@ -62,7 +62,8 @@ def guess_from_paths(transcripts: Mapping[str, str]) -> dict[str, str]:
     """Return the speaker of each file by its folder, or else by the first word of its name, or nothing
     when most of these are not shared by files, or all files share one.
 
-    `transcripts` are those of the files. Words that each have one of their own are labels.
+    `transcripts` are those of the files. Words that each have one of their own are labels. Words before what is said, as in
+    vm-goodbye and conf-full of telephone systems, are topics.
     """
     for word_of in (_folder, _beginning):
         words = {name: word for name in transcripts if (word := word_of(name))}
@@ -73,9 +74,19 @@ def guess_from_paths(transcripts: Mapping[str, str]) -> dict[str, str]:
         said = {(word, " ".join(transcripts[name].casefold().split())) for name, word in words.items()}
         labels = len(said) == len(counts) == len({text for _, text in said})
         chapters = all(_CHAPTER.fullmatch(word) for word in counts)
-        if not (labels or chapters or are_times(counts)):
+        if not (labels or chapters or are_times(counts) or _are_topics(words)):
             return words
     return {}
+
+
+def _are_topics(words: Mapping[str, str]) -> bool:
+    """Return True when most names are words without digits behind their own word, and few of these occur with two: files of
+    speakers have numbers, or the same words.
+    """
+    behind = {name: PurePosixPath(name).stem.removeprefix(word) for name, word in words.items()}
+    named = sum(bool(_WORDS.search(rest)) and not any(map(str.isdigit, rest)) for rest in behind.values())
+    of_one = len(set(behind.values())) / len({(behind[name], word) for name, word in words.items()})
+    return of_one >= SHARED and 2 * named > len(words)
 
 
 def are_times(words: Collection[str]) -> bool:
@@ -89,6 +100,7 @@ _TIME = re.compile(
     r"|\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"  # 240503
     r"|([01]\d|2[0-3])[-_.]?[0-5]\d[-_.]?[0-5]\d"  # 101500
 )
+_WORDS = re.compile(r"[^\W\d_]{2}")
 _TAKE = re.compile(r"(take|toma|rec|rep|try|prise|version)?\d{1,3}", re.IGNORECASE)
 """A word that counts takes. Numbers of speakers in large sets have more digits."""
 _CHAPTER = re.compile(r"LJ\d{3}")

@@ -34,7 +34,14 @@ from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.bounded import ERROR_BYTES, note, sentences
 from speechmodel_pipeline.prepare.clips import ClipFile, CutUnusable, RecordingUnusable, make_clip
-from speechmodel_pipeline.prepare.coverage import Take, measure_coverage, missing_parts, summary
+from speechmodel_pipeline.prepare.coverage import (
+    Take,
+    measure_coverage,
+    missing_parts,
+    rare_script,
+    summary,
+    untrained_phrases,
+)
 from speechmodel_pipeline.prepare.cutting import make_cut_clips
 from speechmodel_pipeline.prepare.downloads import Downloads
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, speakers_digest, write_dataset
@@ -411,8 +418,12 @@ def _cover(clips: Sequence[PreparedClip], rows: _Rows, task: PrepareInput) -> Co
         for clip in clips
     ]
     measured = measure_coverage(takes, closed_set=task.format is DatasetFormat.COMMANDS, unrecorded=unrecorded)
-    missing = missing_parts(Counter(clip.part for clip in clips))
-    return measured.model_copy(update={"record_next": (*missing, *measured.record_next)})
+    first = [*missing_parts(Counter(clip.part for clip in clips))]
+    if task.format is DatasetFormat.COMMANDS:
+        first += untrained_phrases([(clip.transcript, clip.part) for clip in clips])
+    if not task.alphabet:
+        first += rare_script([(clip.recording.name, clip.transcript) for clip in clips])
+    return measured.model_copy(update={"record_next": (*first, *measured.record_next)})
 
 
 def _synthesize(clips: Sequence[PreparedClip], folder: Path, task: PrepareInput, *, negatives: bool) -> Synthesized:

@@ -6,7 +6,8 @@ that is not valid CSV costs that row only: an unclosed quotation mark does not i
 it. Names of columns are compared without case, and `_` counts as `-`. Blank lines are ignored.
 
 Tables of other toolkits follow the same rules, as far as they have columns with names: JSON Lines,
-tables without a header (LJSpeech), and lines of a key, white space and a value (Kaldi, LibriSpeech).
+tables without a header (LJSpeech), and lines of a key, white space or a separator, and a value (Kaldi, LibriSpeech, lists
+of prompts).
 """
 
 import codecs
@@ -154,6 +155,26 @@ def read_pairs(path: Path, name: str) -> Table:
     pairs = ((line, text.split(maxsplit=1)) for line, text in enumerate(_lines(path, name), 1))
     rows = (Row(line, {KEY: pair[0], VALUE: pair[1].strip() if len(pair) > 1 else ""}) for line, pair in pairs if pair)
     return Table(name, (KEY, VALUE), tuple(rows), ())
+
+
+def read_separated(path: Path, name: str, separator: str, comments: tuple[str, ...]) -> Table:
+    """Return the file at `path`, which has a key, the separator and a value in each line, as the columns KEY and VALUE.
+
+    Only the first separator of a line counts. Lines that begin with one of `comments` are left out. Raises BadData when it is
+    neither UTF-8 nor UTF-16.
+    """
+    rows, malformed = [], []
+    shown = "tab" if separator == "\t" else f"'{separator}'"
+    for line, text in enumerate(_lines(path, name), 1):
+        if not text.strip() or text.startswith(comments):
+            continue
+        key, found, value = text.partition(separator)
+        if found:
+            rows.append(Row(line, {KEY: key.strip(), VALUE: value.strip()}))
+        else:
+            advice = f"write the name of the recording, {shown} and the text in one line"
+            malformed.append(_malformed(name, line, f"has no {shown}; {advice}"))
+    return Table(name, (KEY, VALUE), tuple(rows), tuple(malformed))
 
 
 def _table(
