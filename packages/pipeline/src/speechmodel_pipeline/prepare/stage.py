@@ -11,29 +11,24 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from itertools import groupby
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.dataset_spec import DatasetFormat, InvalidSamplePolicy
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
-from speechmodel_api.workspace import ALPHABET, CLIPS, Workspace
-from speechmodel_decoding.text.normalise import Normalised, TranscriptUnusable
+from speechmodel_api.workspace import ALPHABET, Workspace
+from speechmodel_decoding.text.normalise import TranscriptUnusable
 from speechmodel_decoding.text.rejections import RejectionReason, quoted
-from speechmodel_decoding.text.settings import TextSettings, normalise_for
 from speechmodel_runtime import WarningKind
 from speechmodel_stagekit.alphabet import alphabet_digest, read_alphabet
 from speechmodel_stagekit.artefacts import once
-from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.dataset import Part
 from speechmodel_stagekit.errors import BadData
 
 from speechmodel_pipeline.prepare.bounded import ERROR_BYTES, note, sentences
-from speechmodel_pipeline.prepare.clips import ClipFile, CutUnusable, RecordingUnusable, make_clip
 from speechmodel_pipeline.prepare.coverage import (
     Take,
     measure_coverage,
@@ -42,7 +37,6 @@ from speechmodel_pipeline.prepare.coverage import (
     summary,
     untrained_phrases,
 )
-from speechmodel_pipeline.prepare.cutting import make_cut_clips
 from speechmodel_pipeline.prepare.downloads import Downloads
 from speechmodel_pipeline.prepare.folder import PreparedClip, dataset_digest, speakers_digest, write_dataset
 from speechmodel_pipeline.prepare.formats import list_recordings
@@ -53,7 +47,16 @@ from speechmodel_pipeline.prepare.other_speech import (
     refuse_copies_of_clips,
     refuse_recordings_of_rows,
 )
-from speechmodel_pipeline.prepare.recordings import Listing, Recording
+from speechmodel_pipeline.prepare.recordings import Listing
+from speechmodel_pipeline.prepare.rows import (
+    Made,
+    Rows,
+    leave_out_duplicates,
+    make_clips,
+    normalise_rows,
+    normalised_or_given,
+    normalised_text,
+)
 from speechmodel_pipeline.prepare.speakers import with_one_name_each
 from speechmodel_pipeline.prepare.split import Candidate, divide
 from speechmodel_pipeline.prepare.synthesis import Synthesized, synthesize_takes
@@ -61,15 +64,12 @@ from speechmodel_pipeline.prepare.takes import with_takes
 from speechmodel_pipeline.prepare.words import with_unusable_words
 from speechmodel_pipeline.prepare_report import (
     AudioKind,
-    Change,
     Coverage,
-    Doubt,
     PrepareReport,
     Rejection,
     SpeakerClips,
     SpeakerSource,
 )
-from speechmodel_pipeline.progress import Steps
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +85,6 @@ WITHOUT_AUDIO = frozenset(
     }
 )
 """Reasons of rows whose transcript is still to be recorded, unless another recording has it."""
-
-Made = tuple[Recording, str, ClipFile]
-"""A recording, its transcript as it is trained, and its clip."""
 
 
 def prepare(task: PrepareInput) -> PrepareOutput:
@@ -110,30 +107,24 @@ def prepare(task: PrepareInput) -> PrepareOutput:
     return with_unusable_words(output, task, read_alphabet(folder / ALPHABET))
 
 
-@dataclass
-class _Rows:
-    """The rejections, changes, doubts and kinds of audio of the rows so far."""
+@dataclass(frozen=True)
+class _Clips:
+    """The clips of a dataset by their origin."""
 
-    rejected: list[Rejection]
-    changes: list[Change] = field(default_factory=list)
-    doubts: list[Doubt] = field(default_factory=list)
-    audio: Counter[tuple[int, int, str]] = field(default_factory=Counter)
-    """Recordings by rate, channels and format."""
+    spoken: list[PreparedClip]
+    takes: list[PreparedClip]
+    """Synthetic takes."""
+    negatives: list[PreparedClip]
 
-    def reject(self, reason: RejectionReason, message: str, *recordings: Recording) -> None:
-        """Leave out these recordings of one row."""
-        first = recordings[0]
-        self.rejected.append(
-            Rejection(
-                file=first.file,
-                row=first.row,
-                id=first.id,
-                recordings=tuple(recording.name for recording in recordings),
-                transcript=first.transcript,
-                reason=reason,
-                message=message,
-            )
-        )
+    @property
+    def all(self) -> list[PreparedClip]:
+        """All of them, in the order of the tables."""
+        return [*self.spoken, *self.takes, *self.negatives]
+
+    @property
+    def parts(self) -> Counter[Part]:
+        """Numbers of spoken clips by part."""
+        return Counter(clip.part for clip in self.spoken)
 
 
 def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
@@ -149,13 +140,13 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         log.warning("the folder %s is not read, because another folder has the name of its part", name)
     for name in listing.unnamed_files:
         log.warning("no row names the recording %s; add a row or delete it", name)
-    rows = _Rows(list(listing.rejected))
-    texts = _normalise(listing.recordings, task, rows)
-    made = _make_clips(texts, task, folder, rows)
+    rows = Rows(list(listing.rejected))
+    texts = normalise_rows(listing.recordings, task, rows)
+    made = make_clips(texts, task, folder, rows)
     if other is not None:
         refuse_recordings_of_rows(other, [recording for recording, _, _ in made])
         refuse_copies_of_clips(other, {recording.name: clip for recording, _, clip in made}, task.speech_level)
-    kept = _leave_out_duplicates(made, rows)
+    kept = leave_out_duplicates(made, rows)
     rows.rejected.sort(key=lambda rejection: (rejection.file, rejection.row, rejection.recordings))
     for rejection in rows.rejected:
         log.warning("left out: %s", rejection)
@@ -185,55 +176,10 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         )
         sentence = _recorded_by_people(unread)
         coverage = coverage.model_copy(update={"record_next": (*coverage.record_next, sentence)})
-    takes, negatives = synthesized.takes, [*negatives, *synthesized.near_misses]
-    clips, parts = [*spoken, *takes, *negatives], Counter(clip.part for clip in spoken)
-    report = PrepareReport(
-        rows=listing.rows,
-        recordings=len(listing.recordings),
-        clips=len(spoken),
-        negatives=len(negatives),
-        synthesized=len(takes),
-        parts={part: parts[part] for part in Part if part is not Part.NEGATIVES},
-        alphabet=alphabet,
-        audio=tuple(
-            AudioKind(sample_rate=rate, channels=channels, format=kind, recordings=count)
-            for (rate, channels, kind), count in sorted(rows.audio.items(), key=lambda item: (-item[1], item[0]))
-        ),
-        rejected=tuple(rows.rejected),
-        doubts=tuple(rows.doubts),
-        normalised=tuple(rows.changes),
-        unnamed_files=listing.unnamed_files,
-        speakers_from=listing.speakers_from,
-        speakers=_speakers(clips),
-        layout=listing.layout,
-        coverage=coverage,
-    )
-    write_dataset(folder, clips, alphabet, report)
-    return PrepareOutput(
-        dataset_digest=dataset_digest(clips, alphabet),
-        alphabet_digest=alphabet_digest(alphabet),
-        labels=len(alphabet),
-        train_clips=parts[Part.TRAIN],
-        dev_clips=parts[Part.DEV],
-        test_clips=parts[Part.TEST],
-        seen_clips=parts[Part.SEEN],
-        audio_seconds=round(sum(clip.file.seconds for clip in spoken), 3),
-        negatives=len(negatives),
-        synthesized=len(takes),
-        rejected=len(rows.rejected),
-        normalised=len(rows.changes),
-        speakers=len(report.speakers),
-        speakers_guessed=listing.speakers_from is SpeakerSource.GUESSED,
-        speakers_digest=speakers_digest(clips),
-        unseen_test_speakers=sum(
-            bool(speaker.parts[Part.TEST]) and not speaker.parts[Part.TRAIN] for speaker in report.speakers
-        ),
-        speech_level=task.speech_level,
-        given_alphabet=task.alphabet,
-        annotations=task.annotations,
-        numbers=task.numbers,
-        note=note(listing, rows.rejected),
-    )
+    clips = _Clips(spoken, synthesized.takes, [*negatives, *synthesized.near_misses])
+    report = _report(listing, rows, clips, alphabet, coverage)
+    write_dataset(folder, clips.all, alphabet, report)
+    return _output(task, listing, rows, clips, report)
 
 
 def _list(task: PrepareInput) -> tuple[Listing, OtherSpeech | None]:
@@ -241,7 +187,7 @@ def _list(task: PrepareInput) -> tuple[Listing, OtherSpeech | None]:
         listing = list_recordings(
             Path(task.source), task.format, task.language, task.name_pattern, only_inside=task.bucket is not None
         )
-        listing = with_takes(listing, Path(task.source), lambda text: _normalised_or_given(text, task))
+        listing = with_takes(listing, Path(task.source), lambda text: normalised_or_given(text, task))
         listing = replace(listing, recordings=with_one_name_each(listing.recordings))
         if (other := find_other_speech(task)) is not None:
             unnamed = other.not_in_folder(listing.unnamed_files, Path(task.source))
@@ -252,111 +198,7 @@ def _list(task: PrepareInput) -> tuple[Listing, OtherSpeech | None]:
     return listing, other
 
 
-def _normalise(recordings: Sequence[Recording], task: PrepareInput, rows: _Rows) -> list[tuple[Recording, str]]:
-    texts: list[tuple[Recording, str]] = []
-    for _, group in groupby(recordings, lambda recording: (recording.file, recording.row)):
-        of_row = list(group)  # a row may have several recordings
-        try:
-            normalised = _normalised(of_row[0].transcript, task)
-        except TranscriptUnusable as problem:
-            several = f" ({len(of_row)} recordings)" if len(of_row) > 1 else ""
-            rows.reject(problem.reason, f"{problem}{several}", *of_row)
-            continue
-        texts += [(recording, normalised.text) for recording in of_row]
-        if normalised.rules:
-            rows.changes.append(_change(of_row[0], normalised))
-    return texts
-
-
-def _normalised(transcript: str, task: PrepareInput) -> Normalised:
-    settings = TextSettings(task.language, frozenset(task.alphabet), task.annotations, task.numbers)
-    return normalise_for(settings, transcript)
-
-
-def _normalised_or_given(transcript: str, task: PrepareInput) -> str:
-    try:
-        return _normalised(transcript, task).text
-    except TranscriptUnusable:
-        return transcript
-
-
-def _change(recording: Recording, normalised: Normalised) -> Change:
-    return Change(
-        file=recording.file,
-        row=recording.row,
-        given=recording.transcript,
-        used=normalised.text,
-        rules=tuple(rule.value for rule in normalised.rules),
-    )
-
-
-def _make_clips(texts: Sequence[tuple[Recording, str]], task: PrepareInput, folder: Path, rows: _Rows) -> list[Made]:
-    (folder / CLIPS).mkdir()
-    steps = Steps(len(texts), "recordings")
-
-    def attempt(places: Sequence[int]) -> list[ClipFile | RecordingUnusable]:
-        try:
-            first, text = texts[places[0]]
-            if first.cut is not None:
-                return make_cut_clips([texts[place] for place in places], folder, task.speech_level)
-            return [make_clip(first, text, folder, task.speech_level)]
-        except RecordingUnusable as problem:
-            return [problem]
-        finally:
-            for _ in places:
-                steps.advance()
-
-    files = _of_one_file([recording for recording, _ in texts])
-    results: dict[int, ClipFile | RecordingUnusable] = {}
-    with ThreadPoolExecutor(available_cpus(), thread_name_prefix="clip") as pool:
-        for places, found in zip(files, pool.map(attempt, files), strict=True):
-            results |= zip(places, found, strict=True)
-    made = []
-    for place, (recording, text) in enumerate(texts):
-        result = results[place]
-        if isinstance(result, RecordingUnusable):
-            cut = recording.cut if isinstance(result, CutUnusable) else None
-            wrong = replace(recording, file=cut.file, row=cut.row) if cut else recording
-            rows.reject(result.reason, str(result), wrong)
-        else:
-            rows.audio[result.source.sample_rate, result.source.channels, result.source.format] += 1
-            rows.doubts += _doubts(recording, result)
-            made.append((recording, text, result))
-    return made
-
-
-def _of_one_file(recordings: Sequence[Recording]) -> list[list[int]]:
-    """Return the places of the recordings in order: one for each file, and all utterances that are cut from a channel."""
-    together: dict[object, list[int]] = {}
-    for place, recording in enumerate(recordings):
-        file = place if recording.cut is None else (recording.path, recording.cut.channel)
-        together.setdefault(file, []).append(place)
-    return list(together.values())
-
-
-def _doubts(recording: Recording, clip: ClipFile) -> list[Doubt]:
-    return [
-        Doubt(file=recording.file, row=recording.row, recording=recording.name, kind=w.kind, message=w.message)
-        for w in clip.warnings
-    ]
-
-
-def _leave_out_duplicates(made: Sequence[Made], rows: _Rows) -> list[Made]:
-    """Keep the first of recordings with equal samples, so that no clip is in two parts."""
-    first: dict[str, tuple[Recording, str]] = {}
-    kept = []
-    for recording, text, clip in made:
-        earlier, earlier_text = first.setdefault(clip.digest, (recording, text))
-        if earlier is recording:
-            kept.append((recording, text, clip))
-            continue
-        but = "" if earlier_text == text else f" but another transcript ({quoted(earlier_text)})"
-        same = f"{recording.name} is the same recording as {earlier.name} ({earlier.file} row {earlier.row}){but}"
-        rows.reject(RejectionReason.DUPLICATE_RECORDING, f"{same}; delete one of the two", recording)
-    return kept
-
-
-def _require_good_rows(listing: Listing, kept: Sequence[Made], rows: _Rows, policy: InvalidSamplePolicy) -> None:
+def _require_good_rows(listing: Listing, kept: Sequence[Made], rows: Rows, policy: InvalidSamplePolicy) -> None:
     if listing.rows == 0:
         raise BadData(Reason.INVALID_DATASET, "the dataset has no rows below its header; add rows")
     with_rejections = {(rejection.file, rejection.row) for rejection in rows.rejected}
@@ -372,7 +214,7 @@ def _require_good_rows(listing: Listing, kept: Sequence[Made], rows: _Rows, poli
         )
 
 
-def _reject_negatives(rejected: Sequence[Rejection], rows: _Rows, policy: InvalidSamplePolicy) -> None:
+def _reject_negatives(rejected: Sequence[Rejection], rows: Rows, policy: InvalidSamplePolicy) -> None:
     for rejection in rejected:
         log.warning("left out: %s", rejection)
     rows.rejected += rejected
@@ -397,12 +239,12 @@ def _divide(kept: Sequence[Made], task: PrepareInput) -> list[PreparedClip]:
     return clips
 
 
-def _cover(clips: Sequence[PreparedClip], rows: _Rows, task: PrepareInput) -> Coverage:
+def _cover(clips: Sequence[PreparedClip], rows: Rows, task: PrepareInput) -> Coverage:
     unrecorded = []
     for rejection in rows.rejected:
         if rejection.transcript is not None and rejection.reason in WITHOUT_AUDIO:
             with suppress(TranscriptUnusable):
-                unrecorded.append(_normalised(rejection.transcript, task).text)
+                unrecorded.append(normalised_text(rejection.transcript, task).text)
     takes = [
         Take(
             recording=clip.recording.name,
@@ -444,6 +286,60 @@ def _recorded_by_people(unread: Sequence[str]) -> str:
     others, them = len(unread) - 1, "it" if len(unread) == 1 else "them"
     more = f" and {others} other phrase{'' if others == 1 else 's'}" if others else ""
     return f"{quoted(unread[0])}{more} by people: espeak-ng cannot read {them}"
+
+
+def _report(
+    listing: Listing, rows: Rows, clips: _Clips, alphabet: tuple[str, ...], coverage: Coverage
+) -> PrepareReport:
+    return PrepareReport(
+        rows=listing.rows,
+        recordings=len(listing.recordings),
+        clips=len(clips.spoken),
+        negatives=len(clips.negatives),
+        synthesized=len(clips.takes),
+        parts={part: clips.parts[part] for part in Part if part is not Part.NEGATIVES},
+        alphabet=alphabet,
+        audio=tuple(
+            AudioKind(sample_rate=rate, channels=channels, format=kind, recordings=count)
+            for (rate, channels, kind), count in sorted(rows.audio.items(), key=lambda item: (-item[1], item[0]))
+        ),
+        rejected=tuple(rows.rejected),
+        doubts=tuple(rows.doubts),
+        normalised=tuple(rows.changes),
+        unnamed_files=listing.unnamed_files,
+        speakers_from=listing.speakers_from,
+        speakers=_speakers(clips.all),
+        layout=listing.layout,
+        coverage=coverage,
+    )
+
+
+def _output(task: PrepareInput, listing: Listing, rows: Rows, clips: _Clips, report: PrepareReport) -> PrepareOutput:
+    return PrepareOutput(
+        dataset_digest=dataset_digest(clips.all, report.alphabet),
+        alphabet_digest=alphabet_digest(report.alphabet),
+        labels=len(report.alphabet),
+        train_clips=clips.parts[Part.TRAIN],
+        dev_clips=clips.parts[Part.DEV],
+        test_clips=clips.parts[Part.TEST],
+        seen_clips=clips.parts[Part.SEEN],
+        audio_seconds=round(sum(clip.file.seconds for clip in clips.spoken), 3),
+        negatives=len(clips.negatives),
+        synthesized=len(clips.takes),
+        rejected=len(rows.rejected),
+        normalised=len(rows.changes),
+        speakers=len(report.speakers),
+        speakers_guessed=listing.speakers_from is SpeakerSource.GUESSED,
+        speakers_digest=speakers_digest(clips.all),
+        unseen_test_speakers=sum(
+            bool(speaker.parts[Part.TEST]) and not speaker.parts[Part.TRAIN] for speaker in report.speakers
+        ),
+        speech_level=task.speech_level,
+        given_alphabet=task.alphabet,
+        annotations=task.annotations,
+        numbers=task.numbers,
+        note=note(listing, rows.rejected),
+    )
 
 
 def _speakers(clips: Sequence[PreparedClip]) -> tuple[SpeakerClips, ...]:
