@@ -33,6 +33,7 @@ def transcript(labels: str) -> Transcript:
         ("* ok * espejo *", "ok espejo"),
         ("ok esp*ejo", "ok espejo"),
         (" ok  espejo ", " ok  espejo "),
+        ("  ", ""),
         ("", ""),
     ],
 )

@@ -11,10 +11,10 @@ Free text never shows it."""
 
 def spoken(labels: Sequence[str]) -> list[int]:
     """Return the places of `labels` that are not the catch-all label, nor a space that it leaves behind: at
-    either end, or two in a row. Without a catch-all label, all places are returned.
+    either end, or two in a row. Without a catch-all label, all places are returned, but none of spaces alone.
     """
     if CATCH_ALL not in labels:
-        return list(range(len(labels)))
+        return list(range(len(labels))) if any(label != " " for label in labels) else []
     kept: list[int] = []
     for place, label in enumerate(labels):
         if label != CATCH_ALL and not (label == " " and (not kept or labels[kept[-1]] == " ")):
