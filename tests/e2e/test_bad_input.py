@@ -81,7 +81,7 @@ def test_a_dataset_without_a_usable_row_is_invalid_and_not_tried_again(space: Sp
     assert len(model.jobs()) == 1
     # a default install has policies wherever it has a model
     owners = [policy["metadata"]["ownerReferences"][0] for policy in space.kubectl.find("networkpolicies")]
-    assert [(owner["kind"], owner["name"]) for owner in owners] == [("ClusterRole", "speechmodel-operator-net")] * 4
+    assert [(owner["kind"], owner["name"]) for owner in owners] == [("ClusterRole", "speechmodel-operator-net")] * 5
 
 
 def test_a_wrong_secret_says_what_s3_said_and_once_corrected_nothing_is_trained_again(

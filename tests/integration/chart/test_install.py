@@ -310,7 +310,7 @@ def test_uninstalled_it_leaves_the_definition_and_the_models(release: Release) -
     release.kubectl("patch", "speechmodel", "second", "--type=merge", "-p", '{"spec": {"suspend": true}}')
     role = release.kubectl.get("role", f"{OPERATOR}-net")
     policies = policies_of_pods(release.kubectl)
-    assert role and len(policies) == 4
+    assert role and len(policies) == 5
     assert {policy["metadata"]["ownerReferences"][0]["uid"] for policy in policies} == {role["metadata"]["uid"]}
     release.helm("uninstall", RELEASE, "--wait")
     release.kubectl.until(lambda: not policies_of_pods(release.kubectl), "the policies go with the release")
@@ -351,7 +351,7 @@ def test_cluster_wide_people_with_view_see_models_and_people_with_edit_change_th
             owner=PolicyOwner(kind="ClusterRole", name=anchor["metadata"]["name"]),
         )
         kubectl.apply(*policies(settings, kubectl.namespace, anchor["metadata"]["uid"]))
-        assert len(kubectl.find("networkpolicies", "speechops.dev/operator=wide")) == 4
+        assert len(kubectl.find("networkpolicies", "speechops.dev/operator=wide")) == 5
         off = values | {"networkPolicy": {"enabled": False}}
         helm("upgrade", "wide", str(CHART), values=off)
         kubectl.until(
