@@ -39,6 +39,7 @@ from speechmodel_pipeline.prepare.coverage import (
     measure_coverage,
     missing_parts,
     rare_script,
+    second_takes,
     summary,
     untrained_phrases,
 )
@@ -232,7 +233,7 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
         given_alphabet=task.alphabet,
         annotations=task.annotations,
         numbers=task.numbers,
-        note=note(listing, rows.rejected),
+        note=note(listing, rows.rejected, len(_untrained(spoken, task))),
     )
 
 
@@ -419,11 +420,17 @@ def _cover(clips: Sequence[PreparedClip], rows: _Rows, task: PrepareInput) -> Co
     ]
     measured = measure_coverage(takes, closed_set=task.format is DatasetFormat.COMMANDS, unrecorded=unrecorded)
     first = [*missing_parts(Counter(clip.part for clip in clips))]
-    if task.format is DatasetFormat.COMMANDS:
-        first += untrained_phrases([(clip.transcript, clip.part) for clip in clips])
+    first += second_takes(_untrained(clips, task))
     if not task.alphabet:
         first += rare_script([(clip.recording.name, clip.transcript) for clip in clips])
     return measured.model_copy(update={"record_next": (*first, *measured.record_next)})
+
+
+def _untrained(clips: Sequence[PreparedClip], task: PrepareInput) -> list[str]:
+    """Return the phrases that training does not hear. Sentences of other formats than Commands are no phrases."""
+    if task.format is not DatasetFormat.COMMANDS:
+        return []
+    return untrained_phrases([(clip.transcript, clip.part) for clip in clips])
 
 
 def _synthesize(clips: Sequence[PreparedClip], folder: Path, task: PrepareInput, *, negatives: bool) -> Synthesized:
