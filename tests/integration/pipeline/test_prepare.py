@@ -282,6 +282,15 @@ def test_several_recordings_of_a_row_are_all_used(tmp_path: Path) -> None:
     assert output.normalised == 1
 
 
+def test_commands_with_one_take_each_say_that_some_are_not_trained(tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {str(number): "a" * (number + 1) for number in range(6)})
+    for number in range(6):
+        tone(source / "original" / "es" / f"{number}.wav", 400 + 50 * number)
+    output = prepare(task(source, tmp_path / "work"))
+    assert output.note == "training never hears 2 phrases, whose only takes are in test or dev"
+    assert report(tmp_path / "work")["coverage"]["recordNext"][0].startswith("a second take of 'a")
+
+
 def test_a_refused_transcript_is_reported_once_for_all_recordings_of_its_row(tmp_path: Path) -> None:
     source = commands(tmp_path / "source", {"1": "llama al 112", "2": "hola"})
     names = [f"original/es/1_{number}.wav" for number in range(4)]

@@ -33,6 +33,10 @@ def guessed(names: list[str], ids: tuple[str, ...]) -> set[str]:
          ("ok", "no"), {"a1b2", "c3d4"}),
         (["anna_ok_1.wav", "anna_no_1.wav", "otto_ok_1.wav", "otto_no_1.wav"], ("ok", "no"), {"anna", "otto"}),
         (["hey_anna_1.wav", "hey_anna_2.wav", "hey_otto_1.wav", "hey_otto_2.wav"], ("hey",), {"anna", "otto"}),
+        (["a1b2c3d4_ok_0.wav", "a1b2c3d4_no_0.wav", "11099149_ok_0.wav", "11099149_no_0.wav"],
+         ("ok", "no"), {"a1b2c3d4", "11099149"}),  # a hash without letters
+        (["anna_ok_1.wav", "anna_no_1.wav", "otto_ok_1.wav", "otto_no_1.wav", "11099149_no_1.wav"],
+         ("ok", "no"), {"anna", "otto"}),
         (["ok_1.wav", "ok_2.wav", "no_1.wav", "no_2.wav"], ("ok", "no"), set()),  # takes
         (["ok.wav", "no.wav"], ("ok", "no"), set()),
         (["ok_a.wav", "ok_b.wav", "no_c.wav", "no_d.wav"], ("ok", "no"), set()),  # shared by nothing

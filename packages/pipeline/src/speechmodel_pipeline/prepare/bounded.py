@@ -15,8 +15,10 @@ NAME_BYTES = 300
 """Bytes of JSON for a file name in a note."""
 
 
-def note(listing: Listing, rejected: Sequence[Rejection]) -> str:
-    """Return the first rejection and the first recording without a row, with their counts."""
+def note(listing: Listing, rejected: Sequence[Rejection], untrained: int) -> str:
+    """Return the first rejection and the first recording without a row, with their counts, and the number of phrases that
+    are not trained.
+    """
     notes = []
     if rejected:
         notes.append(f"{len(rejected)} rejected; first: {sentences(rejected[:1], NOTE_BYTES)}")
@@ -24,6 +26,10 @@ def note(listing: Listing, rejected: Sequence[Rejection]) -> str:
         count = len(listing.unnamed_files)
         files = "recordings belong to no row" if count > 1 else "recording belongs to no row"
         notes.append(f"{count} {files}; first: {beginning(listing.unnamed_files[0], NAME_BYTES)}")
+    if untrained:
+        notes.append(
+            f"training never hears {untrained} phrase{'s' * (untrained > 1)}, whose only takes are in test or dev"
+        )
     return "; ".join(notes)
 
 

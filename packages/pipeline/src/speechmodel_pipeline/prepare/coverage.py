@@ -102,10 +102,14 @@ def missing_parts(parts: Mapping[Part, int]) -> tuple[str, ...]:
     )
 
 
-def untrained_phrases(clips: Sequence[tuple[str, Part]]) -> tuple[str, ...]:
-    """Return a sentence if phrases of a closed set have no clip in training. `clips` are their phrases and parts."""
+def untrained_phrases(clips: Sequence[tuple[str, Part]]) -> list[str]:
+    """Return the phrases of a closed set that have no clip in training. `clips` are their phrases and parts."""
     trained = {phrase for phrase, part in clips if part is Part.TRAIN}
-    untrained = list(dict.fromkeys(phrase for phrase, _ in clips if phrase not in trained))
+    return list(dict.fromkeys(phrase for phrase, _ in clips if phrase not in trained))
+
+
+def second_takes(untrained: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence about phrases without a clip in training, if there are any."""
     if not untrained:
         return ()
     others = f" and {_count(len(untrained) - 1, 'other phrase')}" if len(untrained) > 1 else ""

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 SPEAKER_COLUMNS = ("speaker", "client_id", "speaker_id")
 """Columns of a table that may name the speaker. The second is Common Voice's, the third is usual on
 Hugging Face."""
+HASH = 8
+"""Digits of the hexadecimal names that Speech Commands and others give to speakers."""
 SHARED = 0.8
 """Least share of the recordings whose word is shared, and of topics whose names occur once."""
 
@@ -130,6 +132,9 @@ def _words_of_speakers(readings: Mapping[str, Reading]) -> dict[str, str]:
     first one counts the takes of that speaker and id (`1_anna`, `take1_anna`) and the next ones do not (`1_a`, `01_take1`).
     """
     words = {name: words for name, reading in readings.items() if (words := _words(reading.rest))}
+    lengths = {len(of_one[0]) for of_one in words.values()}
+    if lengths == {HASH}:  # one in 43 hashes has digits only
+        words |= {name: [reading.rest] for name, reading in readings.items() if _is_hash(reading.rest)}
     behind = {
         name: next((word for word in of_one[1:] if not word.isdigit()), "")
         for name, of_one in words.items()
@@ -139,6 +144,10 @@ def _words_of_speakers(readings: Mapping[str, Reading]) -> dict[str, str]:
     once = len({(readings[name].id, words[name][0], word) for name, word in named.items()}) == len(named)
     counting = _count_takes(set(named.values()))
     return {name: of_one[0] for name, of_one in words.items()} | (named if once and not counting else {})
+
+
+def _is_hash(rest: str) -> bool:
+    return len(rest) == HASH and rest.isdigit()
 
 
 def _words(rest: str) -> list[str]:

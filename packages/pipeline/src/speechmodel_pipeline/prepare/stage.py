@@ -34,6 +34,7 @@ from speechmodel_pipeline.prepare.coverage import (
     measure_coverage,
     missing_parts,
     rare_script,
+    second_takes,
     summary,
     untrained_phrases,
 )
@@ -261,11 +262,17 @@ def _cover(clips: Sequence[PreparedClip], rows: Rows, task: PrepareInput) -> Cov
     ]
     measured = measure_coverage(takes, closed_set=task.format is DatasetFormat.COMMANDS, unrecorded=unrecorded)
     first = [*missing_parts(Counter(clip.part for clip in clips))]
-    if task.format is DatasetFormat.COMMANDS:
-        first += untrained_phrases([(clip.transcript, clip.part) for clip in clips])
+    first += second_takes(_untrained(clips, task))
     if not task.alphabet:
         first += rare_script([(clip.recording.name, clip.transcript) for clip in clips])
     return measured.model_copy(update={"record_next": (*first, *measured.record_next)})
+
+
+def _untrained(clips: Sequence[PreparedClip], task: PrepareInput) -> list[str]:
+    """Return the phrases that training does not hear. Sentences of other formats than Commands are no phrases."""
+    if task.format is not DatasetFormat.COMMANDS:
+        return []
+    return untrained_phrases([(clip.transcript, clip.part) for clip in clips])
 
 
 def _synthesize(clips: Sequence[PreparedClip], folder: Path, task: PrepareInput, *, negatives: bool) -> Synthesized:
@@ -338,7 +345,7 @@ def _output(task: PrepareInput, listing: Listing, rows: Rows, clips: _Clips, rep
         given_alphabet=task.alphabet,
         annotations=task.annotations,
         numbers=task.numbers,
-        note=note(listing, rows.rejected),
+        note=note(listing, rows.rejected, len(_untrained(clips.spoken, task))),
     )
 
 
