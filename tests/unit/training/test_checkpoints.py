@@ -337,7 +337,10 @@ def test_what_a_killed_process_left_half_written_is_ignored_and_removed(
     save(1)
     whole = ownership.folder / "step-000000001-epoch-000000-attempt-0001"
     shutil.copytree(whole, ownership.folder / ".step-000000009-epoch-000000-attempt-0001.partial")
+    assert store.foreign() == []
     assert newest_step(store) == 1
+    shutil.rmtree(whole)
+    assert store.newest() is None, "it was killed in its first save"
     save(2)
     assert all(name.startswith("step-") for name in folders(store, ownership))
 

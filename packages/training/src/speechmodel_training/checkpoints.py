@@ -179,10 +179,14 @@ class CheckpointStore:
         return None
 
     def foreign(self) -> list[str]:
-        """Return the prefixes of other checkpoints in the folder and in folders below it, which nothing reads."""
+        """Return the prefixes of other checkpoints in the folder and in folders below it, which nothing reads.
+
+        Names with a dot are those of files that a killed process left half written, or of macOS.
+        """
         found = (index for pattern in ("*.index", "*/*.index") for index in self._folder.glob(pattern))
         prefixes = (index.relative_to(self._folder).with_suffix("") for index in found)
-        return sorted(str(each) for each in prefixes if not each.name.startswith(".") and not _is_ours(each.parts[0]))
+        visible = (each for each in prefixes if not any(part.startswith(".") for part in each.parts))
+        return sorted(str(each) for each in visible if not _is_ours(each.parts[0]))
 
     def newest_averages(self) -> Checkpoint | None:
         """Return what newest() returns, but only its averages, by the names of the weights."""
