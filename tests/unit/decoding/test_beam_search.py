@@ -1,10 +1,13 @@
 """Free text from frames, and its labels' frames."""
 
 import json
+import subprocess
+import sys
 import tracemalloc
 from collections import defaultdict
 from itertools import groupby, product
 
+import fast_ctc_decode
 import numpy as np
 import pytest
 from hypothesis import given
@@ -100,6 +103,38 @@ def test_texts_that_differ_in_the_catch_all_label_are_one() -> None:
     texts = [spelling.text for spelling in search.spell_several(frames, 5, interrupt)]
     assert texts[0] == "ab"
     assert len(set(texts)) == len(texts) > 1
+
+
+@given(seed=st.integers(0, 2**32 - 1), labels=st.integers(1, 60), clear=st.sampled_from([0.01, 0.05, 0.3]))
+def test_labels_that_no_frame_tries_change_nothing(seed: int, labels: int, clear: float) -> None:
+    frames = np.random.default_rng(seed).dirichlet(np.full(labels + 1, clear), 20).astype(np.float32)
+    alphabet = [chr(0x4E00 + index) for index in range(labels)]
+    tried = np.partition(frames[:, :-1], -min(40, labels), axis=1)[:, [-min(40, labels)]] <= frames
+    tried[:, -1] = True
+    blank_first = np.ascontiguousarray(np.roll(np.where(tried, frames, 0), 1, axis=1))
+    found, _ = fast_ctc_decode.beam_search(
+        blank_first, ["", *alphabet], beam_size=20, beam_cut_threshold=min(1e-4, 0.5 / (labels + 1))
+    )
+    logarithms = np.log(np.maximum(frames, 1e-30))
+    assert "".join(BeamSearch(alphabet, beam_width=20).spell(logarithms).labels) == found
+
+
+@pytest.mark.parametrize("labels", [28, 3000])
+def test_vague_frames_need_no_more_memory_than_a_search_may(labels: int) -> None:
+    program = f"""
+import resource
+import numpy as np
+from speechmodel_decoding import BeamSearch
+frames = np.log(np.random.default_rng(0).dirichlet(np.ones({labels} + 1), 1500).astype(np.float32) + 1e-30)
+search = BeamSearch([chr(0x4E00 + index) for index in range({labels})], beam_width=500)
+search.spell(frames[:10])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(len(search.spell(frames).text), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    characters, kibibytes = map(int, done.stdout.split())
+    assert characters > 500
+    assert kibibytes < 800 * 1024
 
 
 def test_several_texts_of_vague_frames_and_of_many_labels_are_found_in_bounded_work() -> None:
