@@ -47,8 +47,9 @@ _MISSING = re.compile(
     r'\b(secret|configmap) "[^"]+" not found|references non-existent (secret|config) key', re.IGNORECASE
 )
 """Messages of the kubelet about a volume of a Secret or a ConfigMap that it cannot make."""
-VOLUMES_AFTER = timedelta(seconds=60)
-"""Time that volumes may take to be made and mounted before it is reported."""
+VOLUMES_AFTER = timedelta(seconds=50)
+"""Time that volumes may take to be made and mounted before it is reported. It is over when the operator looks again, a minute after the
+pod was created."""
 STUCK_AFTER = timedelta(seconds=60)
 """Time beyond its grace period that a pod may stay Terminating before it is reported."""
 
