@@ -55,7 +55,7 @@ async def _converse(socket: WebSocket, messages: Messages, services: Services, *
         raise BadRequest(f"intent: this server transcribes only; use 'transcription', not {intent!r}.", param="intent")
     if model := socket.query_params.get("model"):
         require_served(services, model)
-    audio = services.client_secrets.settings(sent_key(socket.scope))
+    audio = await services.client_secrets.settings(sent_key(socket.scope))
     session = RealtimeSession(socket.send_json, services, version, beta=beta, audio=audio)
     await session.begin()
     while True:
