@@ -80,13 +80,20 @@ async def test_a_key_that_was_changed_is_none(change: Callable[[str], str]) -> N
     assert await secrets.settings(change(key)) is None
 
 
+async def test_a_signature_is_not_valid_for_another_content() -> None:
+    secrets = ClientSecrets(lambda: [b"one"])
+    short, _ = await secrets.issue(SETTINGS, 60, b"one")
+    longer, _ = await secrets.issue(SETTINGS, 3600, b"one")
+    assert await secrets.settings(f"{longer.rpartition('.')[0]}.{short.rpartition('.')[2]}") is None
+
+
 SLOW = hashlib.scrypt(b"one", salt=b"speechmodel realtime", n=2**14, r=8, p=1, dklen=32)
 
 
 @pytest.mark.parametrize(
     ("signing", "salt", "found"),
     [
-        (SLOW, "realtime", SETTINGS),
+        pytest.param(SLOW, "realtime", SETTINGS, id="as the server does"),
         pytest.param(SLOW, "other", None, id="for something else"),
         pytest.param(b"one", "realtime", None, id="with the API key itself, which a page could guess quickly"),
     ],
