@@ -1,5 +1,6 @@
 """OpenAI's realtime transcription sessions, by the official client and by hand."""
 
+import asyncio
 import base64
 import io
 import json
@@ -16,10 +17,12 @@ import soxr
 from openai.resources.realtime.realtime import RealtimeConnection
 from openai.types.realtime import RealtimeTranscriptionSessionCreateRequestParam
 from playwright.sync_api import Browser
+from speechmodel_inference.client_secrets import ClientSecrets
+from speechmodel_inference.realtime_types import AudioInput
 from speechmodel_runtime import Pcm, load
 from support.browser import new_page
 from support.servers import BOTH_ENGINES, HANGS, OK_ESPEJO, Server, Start
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 QUERY = {"intent": "transcription"}
@@ -361,6 +364,26 @@ def test_a_page_opens_a_session_with_a_short_lived_key_and_its_settings(start: S
         server.websocket("/vosk", subprotocols=page)
     with pytest.raises(openai.AuthenticationError):
         openai.OpenAI(base_url=f"{server.url}/v1", api_key=issued.value, max_retries=0).realtime.client_secrets.create()
+
+
+def test_an_expired_or_damaged_key_opens_no_session_with_other_settings(server: Server) -> None:
+    expired, _ = asyncio.run(ClientSecrets(None).issue(AudioInput(), -1, None))
+    valid, _ = asyncio.run(ClientSecrets(None).issue(AudioInput(), 600, None))
+    for key in (expired, valid[:-1]):
+        with server.websocket("/v1/realtime", additional_headers={"Authorization": f"Bearer {key}"}) as socket:
+            error = json.loads(socket.recv(timeout=HANGS))["error"]
+            assert error["message"] == "The short-lived key has expired or is not valid; ask for a new one."
+            assert error["code"] == "invalid_api_key"
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(timeout=HANGS)
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == 1008
+
+
+def test_an_api_key_may_begin_as_a_short_lived_one_does(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("ek_chosen")
+    server = start(api_keys=tmp_path / "keys").until_ready()
+    with server.websocket("/v1/realtime", additional_headers={"Authorization": "Bearer ek_chosen"}) as socket:
+        assert json.loads(socket.recv(timeout=HANGS))["type"] == "session.created"
 
 
 def test_the_beta_form_has_its_key_in_the_session(server: Server) -> None:

@@ -92,5 +92,5 @@ async def test_a_short_lived_key_opens_realtime_sessions_only(
     path: str, kind: str, found: int, root_path: str, tmp_path: Path
 ) -> None:
     (tmp_path / "keys").write_text("first\nsecond\n", encoding="utf-8")
-    key, _ = ClientSecrets(ApiKeys(tmp_path).read).issue(AudioInput(), 60)
+    key, _ = await ClientSecrets(ApiKeys(tmp_path).read).issue(AudioInput(), 60, b"first")
     assert await status(tmp_path, path, key=key, kind=kind, root_path=root_path) == found

@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from speechmodel_inference.client_secrets import ClientSecrets
-from speechmodel_inference.openai_types import ErrorObject, ErrorResponse
+from speechmodel_inference.errors import Unauthorized
+from speechmodel_inference.openai_types import ErrorResponse, error_object
 
 log = logging.getLogger(__name__)
 
@@ -20,11 +21,6 @@ REALTIME_PATH = "/v1/realtime"
 """The path of realtime sessions."""
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 """The beginning of a WebSocket's subprotocol that has a key, for browsers, which send no headers of their own."""
-_REFUSED = ErrorObject(
-    message="The API key is missing or wrong; send it as 'Authorization: Bearer KEY'.",
-    type="invalid_request_error",
-    code="invalid_api_key",
-)
 
 
 class ApiKeys:
@@ -47,17 +43,18 @@ class ApiKeys:
             if not self._path.is_dir():
                 return _lines(self._path)
             # kubelet keeps the files of a Secret in hidden folders, and links to them
-            files = sorted(each for each in self._path.iterdir() if not each.name.startswith("."))
+            files = (each for each in self._path.iterdir() if not each.name.startswith("."))
             return [key for file in files for key in _lines(file)]
         except OSError as error:
             log.error("%s cannot be read (%s), so no API key is valid", self._path, error.strerror)
             return []
 
-    def valid(self, given: str) -> bool:
-        """Return True for a key, in a time that does not tell how much of it is right."""
+    def find(self, given: str) -> bytes | None:
+        """Return the key that a request has, or None. The comparison takes the same time for every wrong key of a length."""
         # headers are read as Latin-1; curl sends letters other than ASCII as UTF-8, and browsers send Latin-1
         sent = given.encode("latin-1", "replace"), given.encode()
-        return any([hmac.compare_digest(key, each) for key in self.read() for each in sent])  # noqa: C419 - no early end
+        equal = [key for key in self.read() for each in sent if hmac.compare_digest(key, each)]  # no early end
+        return equal[0] if equal else None
 
 
 class RequireKey:
@@ -68,18 +65,19 @@ class RequireKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] == "lifespan" or not _guarded(scope) or self._valid(scope):
+        if scope["type"] == "lifespan" or not _guarded(scope) or await self._valid(scope):
             await self._app(scope, receive, send)
         else:
-            body = ErrorResponse(error=_REFUSED).model_dump()
-            await JSONResponse(body, 401, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+            error = Unauthorized()
+            body = ErrorResponse(error=error_object(error)).model_dump()
+            await JSONResponse(body, error.status, error.headers)(scope, receive, send)
 
-    def _valid(self, scope: Scope) -> bool:
+    async def _valid(self, scope: Scope) -> bool:
         given = sent_key(scope)
-        if self._keys.valid(given):
+        if self._keys.find(given) is not None:
             return True
         realtime = scope["type"] == "websocket" and _path(scope) == REALTIME_PATH
-        return realtime and self._client_secrets.settings(given) is not None
+        return realtime and await self._client_secrets.settings(given) is not None
 
 
 def _lines(file: Path) -> list[bytes]:

@@ -1,9 +1,10 @@
-"""Short-lived keys of the realtime API. A web app fetches one for its page, which so never sees an API key.
+"""Short-lived keys of the realtime API. A web app fetches one for its page, so the page never sees an API key.
 
-Such a key contains its end and the settings of its session, signed with an API key. So every replica can check it, nothing is
-kept, and it ends with the API key.
+Such a key contains its expiry time and the settings of its session. It is signed with the API key of the request, so every
+replica that knows that key accepts it, and it ends early when that key is removed from the Secret.
 """
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable
@@ -11,15 +12,15 @@ from collections.abc import Callable
 from itsdangerous import BadData, URLSafeSerializer
 from pydantic import BaseModel, ValidationError
 
-from speechmodel_inference.errors import BadRequest
+from speechmodel_inference.errors import BadRequest, Unauthorized
 from speechmodel_inference.realtime_types import AudioInput
 
 PREFIX = "ek_"
 """The beginning of a short-lived key, as OpenAI's have it."""
 LONGEST = 4096
-"""Characters of a short-lived key: browsers send it in a header."""
-_UNSIGNED = [b""]
-"""The key of servers that need none."""
+"""Maximum length of a short-lived key in characters, because browsers send it in a header."""
+_PUBLIC = b""
+"""The signing key of servers that need no API key."""
 
 
 class _Content(BaseModel):
@@ -31,16 +32,21 @@ class ClientSecrets:
     """Issues short-lived keys, and reads their settings."""
 
     def __init__(self, api_keys: Callable[[], list[bytes]] | None) -> None:
-        """`api_keys` returns the valid API keys, the last of which signs. None for a server that needs no key."""
+        """`api_keys` returns the valid API keys. None for a server that needs no key."""
         self._api_keys = api_keys
+        self._derived: dict[bytes, bytes] = {}
+        """The signing keys by API key, so that a wrong short-lived key costs no derivation."""
+        self._deriving = asyncio.Lock()
 
-    def issue(self, audio: AudioInput, seconds: int) -> tuple[str, int]:
-        """Return a key for sessions that begin with these settings, and the time of its end in Unix seconds.
+    async def issue(self, audio: AudioInput, seconds: int, api_key: bytes | None) -> tuple[str, int]:
+        """Return a key for sessions that begin with these settings, and its expiry time in Unix seconds.
 
-        Raises BadRequest if the settings are too long.
+        `api_key` is that of the request. Raises Unauthorized if it is None and the server needs one, and BadRequest if the
+        settings are too long.
         """
         content = _Content(expires_at=int(time.time()) + seconds, audio=audio)
-        key = PREFIX + self._serializer(self._signing()).dumps(content.model_dump(mode="json"))
+        signing = await self._signing_key(api_key)
+        key = PREFIX + _serializer([signing]).dumps(content.model_dump(mode="json"))
         if len(key) > LONGEST:
             raise BadRequest(
                 "session: the prompt and the keywords are too long for a short-lived key; send them with session.update.",
@@ -48,19 +54,43 @@ class ClientSecrets:
             )
         return key, content.expires_at
 
-    def settings(self, key: str) -> AudioInput | None:
+    async def settings(self, key: str) -> AudioInput | None:
         """Return the settings of a valid short-lived key, and None for everything else."""
-        if not key.startswith(PREFIX) or len(key) > LONGEST or not (signing := self._signing()):
+        if not key.startswith(PREFIX) or len(key) > LONGEST or not (signing := await self._signing_keys()):
             return None
         try:
-            content = _Content.model_validate(self._serializer(signing).loads(key.removeprefix(PREFIX)))
+            content = _Content.model_validate(_serializer(signing).loads(key.removeprefix(PREFIX)))
         except (BadData, ValidationError):
             return None
         return content.audio if time.time() < content.expires_at else None
 
-    def _signing(self) -> list[bytes]:
-        return _UNSIGNED if self._api_keys is None else self._api_keys()
+    async def _signing_key(self, api_key: bytes | None) -> bytes:
+        if self._api_keys is None:
+            return _PUBLIC
+        if api_key is None:
+            raise Unauthorized
+        async with self._deriving:
+            return await self._derive(api_key)
 
-    @staticmethod
-    def _serializer(signing: list[bytes]) -> URLSafeSerializer:
-        return URLSafeSerializer(signing, salt="realtime", signer_kwargs={"digest_method": hashlib.sha256})
+    async def _signing_keys(self) -> list[bytes]:
+        """Return the signing keys of all API keys, and forget those of others."""
+        if self._api_keys is None:
+            return [_PUBLIC]
+        async with self._deriving:
+            self._derived = {each: await self._derive(each) for each in self._api_keys()}
+            return list(self._derived.values())
+
+    async def _derive(self, api_key: bytes) -> bytes:
+        """Return the signing key of an API key. Call it with the lock, so that it takes its 50 ms once for each API key."""
+        if api_key not in self._derived:
+            self._derived[api_key] = await asyncio.to_thread(_slow_hash, api_key)
+        return self._derived[api_key]
+
+
+def _slow_hash(api_key: bytes) -> bytes:
+    """Return the signing key of an API key (32 bytes). It is slow, because a page can test guesses of the API key with it."""
+    return hashlib.scrypt(api_key, salt=b"speechmodel realtime", n=2**14, r=8, p=1, dklen=32)
+
+
+def _serializer(signing: list[bytes]) -> URLSafeSerializer:
+    return URLSafeSerializer(signing, salt="realtime", signer_kwargs={"digest_method": hashlib.sha256})

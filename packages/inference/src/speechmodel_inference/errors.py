@@ -2,6 +2,7 @@
 
     RequestError                   status, type, code, param
     +-- BadRequest            400  a field or the audio cannot be used
+    +-- Unauthorized          401  the key is missing, wrong or expired
     +-- ModelNotFound         404  not the served model's name or version
     +-- NotFound              404  the resource in the path does not exist
     +-- Forbidden             403  another site's page sent the request
@@ -61,6 +62,19 @@ class BadRequest(RequestError):
 
     status = 400
     type = "invalid_request_error"
+
+
+class Unauthorized(RequestError):
+    """The key is missing or wrong, or it has expired."""
+
+    status = 401
+    type = "invalid_request_error"
+
+    def __init__(
+        self, message: str = "The API key is missing or wrong; send it as 'Authorization: Bearer KEY'."
+    ) -> None:
+        super().__init__(message, code="invalid_api_key")
+        self.headers = {"WWW-Authenticate": "Bearer"}
 
 
 class ModelNotFound(RequestError):

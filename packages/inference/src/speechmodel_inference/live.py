@@ -36,8 +36,8 @@ class Heard:
     """The words so far of the utterance that has begun. None when they were not decoded again."""
 
     @property
-    def seconds(self) -> list[float]:
-        """The seconds of each utterance that ended."""
+    def utterance_lengths(self) -> list[float]:
+        """The length of each utterance that ended, in seconds."""
         return [end - begin for begin, end in (segment.utterance_seconds for segment in self.ended)]
 
 

@@ -152,7 +152,7 @@ class BetaSession(WireType):
 
 
 class ExpiresAfter(WireType):
-    """The life of a short-lived key, which ends nothing that has begun."""
+    """The lifetime of a short-lived key. Sessions that have begun outlast it."""
 
     anchor: Literal["created_at"] = "created_at"
     seconds: Annotated[int, Field(ge=10, le=7200)] = 600

@@ -257,7 +257,7 @@ class _Conversation(ExitStack):
         return Transcript(text=text, language=language).event()
 
     def _heard(self, heard: Heard) -> None:
-        self._services.telemetry.heard(heard.seconds)
+        self._services.telemetry.heard(heard.utterance_lengths)
         self._texts += [segment.text for segment in heard.ended if segment.text]
 
     def _info(self) -> Event:

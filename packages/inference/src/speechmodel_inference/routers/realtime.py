@@ -9,9 +9,11 @@ from dataclasses import replace
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from speechmodel_inference.api_keys import sent_key
-from speechmodel_inference.errors import BadRequest, RequestError
+from speechmodel_inference.client_secrets import PREFIX
+from speechmodel_inference.errors import BadRequest, RequestError, Unauthorized
 from speechmodel_inference.openai_types import error_object
 from speechmodel_inference.realtime_session import RealtimeSession
+from speechmodel_inference.realtime_types import AudioInput
 from speechmodel_inference.routers.models import require_served
 from speechmodel_inference.services import Services
 from speechmodel_inference.sockets import Messages, close_code, log_left, read_ahead, received, subprotocol
@@ -55,7 +57,7 @@ async def _converse(socket: WebSocket, messages: Messages, services: Services, *
         raise BadRequest(f"intent: this server transcribes only; use 'transcription', not {intent!r}.", param="intent")
     if model := socket.query_params.get("model"):
         require_served(services, model)
-    audio = services.client_secrets.settings(sent_key(socket.scope))
+    audio = await _settings(sent_key(socket.scope), services)
     session = RealtimeSession(socket.send_json, services, version, beta=beta, audio=audio)
     await session.begin()
     while True:
@@ -63,3 +65,16 @@ async def _converse(socket: WebSocket, messages: Messages, services: Services, *
         if message.get("text") is None:
             raise BadRequest("Send each event as a text message in JSON.")
         await session.handle(message["text"])
+
+
+async def _settings(key: str, services: Services) -> AudioInput | None:
+    """Return the settings of a session's short-lived key. None for another key, and for a session without one.
+
+    Raises Unauthorized for a short-lived key that has expired or is damaged, whose settings would be missed. A server without
+    API keys checks no key before, and elsewhere the key may have expired since.
+    """
+    audio = await services.client_secrets.settings(key)
+    is_api_key = services.api_keys is not None and services.api_keys.find(key) is not None
+    if audio is None and key.startswith(PREFIX) and not is_api_key:
+        raise Unauthorized("The short-lived key has expired or is not valid; ask for a new one.")
+    return audio

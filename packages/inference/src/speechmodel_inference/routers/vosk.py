@@ -139,7 +139,7 @@ async def _run(services: Services, work: Callable[[], Heard]) -> Heard:
         heard = await services.queue.run_stream(work)
     except (SpeechRuntimeError, DecodingError) as error:
         raise of_runtime(error) from error
-    services.telemetry.heard(heard.seconds)
+    services.telemetry.heard(heard.utterance_lengths)
     return heard
 
 
