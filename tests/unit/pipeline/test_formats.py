@@ -344,6 +344,12 @@ def test_lists_of_sentences_that_one_person_reads_are_audio_folders(
     assert (listing.rejected, listing.unnamed_files) == ((), ())
 
 
+@pytest.mark.parametrize("layout", DatasetFormat)
+def test_a_source_that_is_no_folder_is_named_in_every_format(layout: DatasetFormat, tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"absent is not a folder; correct dataset\.source$"):
+        list_recordings(tmp_path / "absent", layout, "es")
+
+
 def test_a_list_of_prompts_in_another_encoding_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"latin.txt is not UTF-8 \(line 1\); save it as UTF-8"):
         listing_of(DatasetFormat.AUDIO_FOLDER, {"latin.txt": "bye: Adiós\n", "bye.wav": ""}, tmp_path)

@@ -71,7 +71,7 @@ def looks_like_audio_folder(source: Path) -> bool:
 
 
 def _of_lists(files: NamedFiles, source: Path) -> Listing:
-    lists = transcript_lists(source) if source.is_dir() else {}
+    lists = transcript_lists(source)
     if not lists:
         raise missing(
             f"{CSV} or {JSON_LINES}, or a file *.txt or *.tsv with lines such as 'welcome: Good morning',", source

@@ -34,7 +34,12 @@ _NUMBER = re.compile(r"\d+([.,]\d+)?")
 
 
 def transcript_lists(folder: Path) -> Mapping[Path, str]:
-    """Return the lists in `folder` by path, each with the separator by which most of its lines name a recording."""
+    """Return the lists in `folder` by path, each with the separator by which most of its lines name a recording.
+
+    A folder that does not exist has none: each format has its own error for that.
+    """
+    if not folder.is_dir():
+        return {}
     texts = sorted(
         path
         for path in folder.iterdir()
