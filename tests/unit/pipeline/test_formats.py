@@ -330,6 +330,8 @@ def test_a_list_of_prompts_is_an_audio_folder(separator: str, tmp_path: Path) ->
             "wavs",
         ),  # the second cell is the number of the speaker
         ("line_index.tsv", "1\taño cinco\n2\tSí.\n", "wavs"),
+        ("1.tsv", "1\tAño 5.\taño cinco\t3.92\n2\t7\tSí.\n", "wavs"),
+        ("1.tsv", "file_name\tspeaker\ttext\nwavs/1\tana\taño cinco\nwavs/2.wav\tbo\tSí.\n", "wavs"),
     ],
 )
 def test_lists_of_sentences_that_one_person_reads_are_audio_folders(
@@ -342,6 +344,16 @@ def test_lists_of_sentences_that_one_person_reads_are_audio_folders(
         (f"{folder}/2.wav", "Sí."),
     ]
     assert (listing.rejected, listing.unnamed_files) == ((), ())
+
+
+@pytest.mark.parametrize("separator", ["|", "\t"])
+def test_the_speaker_in_a_list_is_not_trained_as_text(separator: str, tmp_path: Path) -> None:
+    rows = ("a ana Hola", "b ana Adiós", "c bo Sí", "d bo No")
+    files = {"list.tsv": "".join(f"{row}\n".replace(" ", separator) for row in rows), **recordings("a.wav")}
+    with pytest.raises(
+        BadData, match=r"list.tsv row 1: the third cell 'Hola' should be the text 'ana' as it is spoken"
+    ):
+        listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path)
 
 
 @pytest.mark.parametrize("layout", DatasetFormat)

@@ -6,9 +6,9 @@
     vm-goodbye.gsm
     digits/1.wav
 
-A line is the name of a recording, with or without its ending, then a colon, a bar or a tab, and the text. Between bars, as in
-CSS10 and lists for synthesizers, there may be the text as it is spoken, which wins, and cells that are only numbers, such as
-seconds, which are ignored. Quotation marks are ordinary characters. Lines that begin with `;` or `#` are comments. Every file
+A line is the name of a recording, with or without its ending, then a colon, a bar or a tab, and the text. Between bars or tabs,
+as in CSS10 and lists for synthesizers, there may be the text as it is spoken, which wins, and cells that are only numbers, such
+as seconds, which are ignored. Quotation marks are ordinary characters. Lines that begin with `;` or `#` are comments. Every file
 `*.txt` or `*.tsv` of a folder in which at least one line names a recording is a list, so licences and notes beside it are none.
 """
 
@@ -57,9 +57,12 @@ def read_list(path: Path, separator: str, source: Path) -> Table:
 
 def _row(row: Row, separator: str) -> Row:
     value, spoken = row.cells[VALUE], ""
-    if separator == BAR and BAR in value:
-        texts = [cell for each in value.split(BAR) if not _NUMBER.fullmatch(cell := each.strip())]
-        value, spoken = texts[0] if texts else "", BAR.join(texts[1:])
+    if separator != ":" and separator in value:
+        texts = [cell for each in value.split(separator) if not _NUMBER.fullmatch(cell := each.strip())]
+        value, spoken = (
+            texts[0] if texts else "",
+            BAR.join(texts[1:]),
+        )  # of several, a person has to choose: a bar is refused
     return Row(row.line, {ID: row.cells[KEY], TEXT: value, NORMALISED: spoken})
 
 
