@@ -301,7 +301,7 @@ def test_a_refused_transcript_is_reported_once_for_all_recordings_of_its_row(tmp
     assert ended.output["rejected"] == 1
     (left,) = report(tmp_path / "work")["rejected"]
     assert (left["row"], left["recordings"]) == (2, names)
-    assert left["message"].endswith("or set dataset.numbers to Spell to have that done (4 recordings)")
+    assert left["message"].endswith("or set dataset.numbers to Spell (4 recordings)")
     registry = table(tmp_path / "work", "registry.csv")
     assert [(row["recording"], row["rejected"]) for row in registry] == [
         *((name, "NotSpelledOut") for name in names),
