@@ -1,5 +1,6 @@
 """Datasets as other toolkits and people keep them: what each folder gives, and what is said about a bad one."""
 
+import tracemalloc
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -354,6 +355,20 @@ def test_the_speaker_in_a_list_is_not_trained_as_text(separator: str, tmp_path: 
         BadData, match=r"list.tsv row 1: the third cell 'Hola' should be the text 'ana' as it is spoken"
     ):
         listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path)
+
+
+def test_a_long_text_beside_the_recordings_is_not_read_into_memory(tmp_path: Path) -> None:
+    sentence = "una frase para el modelo del idioma\n"
+    files = {"prompts.txt": "bye: Adiós\n", "scorer.txt": 300_000 * sentence, **recordings("bye.wav")}
+    folder = folder_of(files, tmp_path)
+    tracemalloc.start()
+    try:
+        listing = list_recordings(folder, DatasetFormat.AUDIO_FOLDER, "es")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [each.transcript for each in listing.recordings] == ["Adiós"]
+    assert most < len(files["scorer.txt"]) // 4
 
 
 @pytest.mark.parametrize("layout", DatasetFormat)

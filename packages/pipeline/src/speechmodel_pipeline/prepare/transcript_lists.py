@@ -14,6 +14,7 @@ as seconds, which are ignored. Quotation marks are ordinary characters. Lines th
 
 import codecs
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -68,10 +69,12 @@ def _row(row: Row, separator: str) -> Row:
 
 def _separator(path: Path, known: frozenset[str]) -> str | None:
     """Return the separator of a list, or None for another text."""
-    raw = path.read_bytes()
-    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    lines = raw.decode("utf-16" if wide else "utf-8-sig", "replace").splitlines()
-    naming = {separator: sum(_names_one(line, separator, known) for line in lines) for separator in SEPARATORS}
+    with path.open("rb") as file:
+        wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    naming = Counter[str]()
+    with path.open(encoding="utf-16" if wide else "utf-8-sig", errors="replace") as lines:
+        for line in lines:  # the text for a scorer, which may be beside the recordings, is longer than the memory
+            naming.update(separator for separator in SEPARATORS if _names_one(line, separator, known))
     best = max(SEPARATORS, key=lambda separator: naming[separator])
     return best if naming[best] else None
 
