@@ -166,8 +166,12 @@ def test_a_few_transcripts_with_letters_of_another_script_are_named() -> None:
     cyrillic = [(f"{n}.wav", "привет") for n in range(40)]
     (sentence,) = rare_script([*cyrillic, ("a.wav", "сайт www org"), ("b.wav", "sms")])
     assert sentence == (
-        "the transcript of a.wav and 1 more, in Cyrillic letters as they are spoken: the Latin letters gmorsw are in no others, "
-        "and each is a label of its own"
+        "new transcripts for a.wav and 1 more: only they have the Latin letters g, m, o, r, s, w, each of which becomes a label; "
+        "write the words in Cyrillic letters as they are spoken"
+    )
+    assert rare_script([*cyrillic, ("a.wav", "план b")]) == (
+        "a new transcript for a.wav: only it has the Latin letter b, which becomes a label; "
+        "write the words in Cyrillic letters as they are spoken",
     )
     assert rare_script(cyrillic) == ()
     assert rare_script([*cyrillic, *((f"l{n}.wav", "hello") for n in range(3))]) == ()  # two languages

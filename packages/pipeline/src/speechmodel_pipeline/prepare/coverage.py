@@ -133,10 +133,13 @@ def rare_script(clips: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     for script, found in names.items():
         if script != usual and 0 < len(found) <= RARE_SCRIPT * len(names[usual]):
             letters = sorted({letter for _, text in clips for letter in SCRIPTS[script].findall(text)})
-            others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            transcripts, others, only = "a new transcript", "", "only it has"
+            if len(found) > 1:
+                transcripts, others, only = "new transcripts", f" and {len(found) - 1} more", "only they have"
+            labels = "s {}, each of which becomes a label" if len(letters) > 1 else " {}, which becomes a label"
             return (
-                f"the transcript of {found[0]}{others}, in {usual} letters as they are spoken: the {script} letters "
-                f"{''.join(letters)} are in no others, and each is a label of its own",
+                f"{transcripts} for {found[0]}{others}: {only} the {script} letter{labels.format(', '.join(letters))}; "
+                f"write the words in {usual} letters as they are spoken",
             )
     return ()
 
