@@ -347,6 +347,13 @@ def test_lists_of_sentences_that_one_person_reads_are_audio_folders(
     assert (listing.rejected, listing.unnamed_files) == ((), ())
 
 
+def test_a_list_with_a_header_may_name_the_speakers(tmp_path: Path) -> None:
+    files = {"list.tsv": "file_name\tspeaker\ttext\na\tana\tHola\nb.wav\tbo\tAdiós\n", **recordings("a.wav", "b.wav")}
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path)
+    assert told(listing) == [("a.wav", "Hola", "ana", None), ("b.wav", "Adiós", "bo", None)]
+    assert (listing.speakers_from, listing.rows, listing.rejected) == ("Column", 2, ())
+
+
 @pytest.mark.parametrize("separator", ["|", "\t"])
 def test_the_speaker_in_a_list_is_not_trained_as_text(separator: str, tmp_path: Path) -> None:
     rows = ("a ana Hola", "b ana Adiós", "c bo Sí", "d bo No")

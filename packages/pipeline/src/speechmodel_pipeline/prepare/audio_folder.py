@@ -83,7 +83,7 @@ def _of_lists(files: NamedFiles, source: Path) -> Listing:
             _add_hugging_face(files, named, source, None, endings=ANY_ENDING)
         else:
             _add_ljspeech(files, table, source, None)
-    return files.listing(folders=(source,))
+    return files.listing(folders=(source,), speakers_from=SpeakerSource.COLUMN)
 
 
 def _folders(source: Path) -> Iterator[tuple[Path, Part | None]]:
