@@ -288,7 +288,17 @@ def test_commands_with_one_take_each_say_that_some_are_not_trained(tmp_path: Pat
         tone(source / "original" / "es" / f"{number}.wav", 400 + 50 * number)
     output = prepare(task(source, tmp_path / "work"))
     assert output.note == "training never hears 2 phrases, whose only takes are in test or dev"
-    assert report(tmp_path / "work")["coverage"]["recordNext"][0].startswith("a second take of 'a")
+    assert report(tmp_path / "work")["coverage"]["recordNext"][0].startswith("another take of 'a")
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+def test_phrases_with_one_take_each_are_trained_by_their_synthetic_takes(tmp_path: Path) -> None:
+    source = commands(tmp_path / "source", {str(number): "a" * (number + 1) for number in range(6)})
+    for number in range(6):
+        tone(source / "original" / "es" / f"{number}.wav", 400 + 50 * number)
+    output = prepare(task(source, tmp_path / "work", synthesize=Synthesis(takes_per_phrase=2)))
+    assert output.note == ""
+    assert not any("training has none" in each for each in report(tmp_path / "work")["coverage"]["recordNext"])
 
 
 def test_a_refused_transcript_is_reported_once_for_all_recordings_of_its_row(tmp_path: Path) -> None:
@@ -301,7 +311,7 @@ def test_a_refused_transcript_is_reported_once_for_all_recordings_of_its_row(tmp
     assert ended.output["rejected"] == 1
     (left,) = report(tmp_path / "work")["rejected"]
     assert (left["row"], left["recordings"]) == (2, names)
-    assert left["message"].endswith("or set dataset.numbers to Spell to have that done (4 recordings)")
+    assert left["message"].endswith("or set dataset.numbers to Spell (4 recordings)")
     registry = table(tmp_path / "work", "registry.csv")
     assert [(row["recording"], row["rejected"]) for row in registry] == [
         *((name, "NotSpelledOut") for name in names),

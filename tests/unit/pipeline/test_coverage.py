@@ -6,8 +6,8 @@ import pytest
 from speechmodel_pipeline.prepare.coverage import (
     Take,
     measure_coverage,
+    more_takes,
     rare_script,
-    second_takes,
     summary,
     untrained_phrases,
 )
@@ -148,17 +148,30 @@ def test_no_clip_at_all_has_no_level() -> None:
 
 def test_phrases_that_only_test_and_dev_have_are_counted() -> None:
     clips = [("uno", Part.TRAIN), ("uno", Part.TEST), ("dos", Part.TEST), ("dos", Part.DEV), ("tres", Part.DEV)]
-    (sentence,) = second_takes(untrained_phrases(clips))
-    assert sentence.startswith("a second take of 'dos' and 1 other phrase: the only ones are in test or dev")
-    assert second_takes(untrained_phrases(clips[:2])) == ()
+    (sentence,) = more_takes(untrained_phrases(clips), divided=True)
+    assert sentence == (
+        "another take of 'dos' and of 1 other phrase: training has none of them, so the model is measured on phrases that it "
+        "never heard; or set dataset.split.testPercent and devPercent to 0 to train on all takes without measuring"
+    )
+    assert more_takes(untrained_phrases(clips[:2]), divided=True) == ()
+
+
+def test_a_table_that_gives_the_parts_is_not_asked_to_change_the_split() -> None:
+    assert more_takes(["dos"], divided=False) == (
+        "another take of 'dos': training has none of it, so the model is measured on a phrase that it never heard",
+    )
 
 
 def test_a_few_transcripts_with_letters_of_another_script_are_named() -> None:
     cyrillic = [(f"{n}.wav", "привет") for n in range(40)]
     (sentence,) = rare_script([*cyrillic, ("a.wav", "сайт www org"), ("b.wav", "sms")])
     assert sentence == (
-        "the transcript of a.wav and 1 more, in Cyrillic letters as they are spoken: the Latin letters gmorsw are in no others, "
-        "and each is a label of its own"
+        "new transcripts for a.wav and 1 more: only they have the Latin letters g, m, o, r, s, w, each of which becomes a label; "
+        "write the words in Cyrillic letters as they are spoken"
+    )
+    assert rare_script([*cyrillic, ("a.wav", "план b")]) == (
+        "a new transcript for a.wav: only it has the Latin letter b, which becomes a label; "
+        "write the words in Cyrillic letters as they are spoken",
     )
     assert rare_script(cyrillic) == ()
     assert rare_script([*cyrillic, *((f"l{n}.wav", "hello") for n in range(3))]) == ()  # two languages

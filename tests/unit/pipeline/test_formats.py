@@ -1,5 +1,6 @@
 """Datasets as other toolkits and people keep them: what each folder gives, and what is said about a bad one."""
 
+import tracemalloc
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -330,6 +331,8 @@ def test_a_list_of_prompts_is_an_audio_folder(separator: str, tmp_path: Path) ->
             "wavs",
         ),  # the second cell is the number of the speaker
         ("line_index.tsv", "1\taño cinco\n2\tSí.\n", "wavs"),
+        ("1.tsv", "1\tAño 5.\taño cinco\t3.92\n2\t7\tSí.\n", "wavs"),
+        ("1.tsv", "file_name\tspeaker\ttext\nwavs/1\tana\taño cinco\nwavs/2.wav\tbo\tSí.\n", "wavs"),
     ],
 )
 def test_lists_of_sentences_that_one_person_reads_are_audio_folders(
@@ -342,6 +345,43 @@ def test_lists_of_sentences_that_one_person_reads_are_audio_folders(
         (f"{folder}/2.wav", "Sí."),
     ]
     assert (listing.rejected, listing.unnamed_files) == ((), ())
+
+
+def test_a_list_with_a_header_may_name_the_speakers(tmp_path: Path) -> None:
+    files = {"list.tsv": "file_name\tspeaker\ttext\na\tana\tHola\nb.wav\tbo\tAdiós\n", **recordings("a.wav", "b.wav")}
+    listing = listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path)
+    assert told(listing) == [("a.wav", "Hola", "ana", None), ("b.wav", "Adiós", "bo", None)]
+    assert (listing.speakers_from, listing.rows, listing.rejected) == ("Column", 2, ())
+
+
+@pytest.mark.parametrize("separator", ["|", "\t"])
+def test_the_speaker_in_a_list_is_not_trained_as_text(separator: str, tmp_path: Path) -> None:
+    rows = ("a ana Hola", "b ana Adiós", "c bo Sí", "d bo No")
+    files = {"list.tsv": "".join(f"{row}\n".replace(" ", separator) for row in rows), **recordings("a.wav")}
+    with pytest.raises(
+        BadData, match=r"list.tsv row 1: the third cell 'Hola' should be the text 'ana' as it is spoken"
+    ):
+        listing_of(DatasetFormat.AUDIO_FOLDER, files, tmp_path)
+
+
+def test_a_long_text_beside_the_recordings_is_not_read_into_memory(tmp_path: Path) -> None:
+    sentence = "una frase para el modelo del idioma\n"
+    files = {"prompts.txt": "bye: Adiós\n", "scorer.txt": 300_000 * sentence, **recordings("bye.wav")}
+    folder = folder_of(files, tmp_path)
+    tracemalloc.start()
+    try:
+        listing = list_recordings(folder, DatasetFormat.AUDIO_FOLDER, "es")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [each.transcript for each in listing.recordings] == ["Adiós"]
+    assert most < len(files["scorer.txt"]) // 4
+
+
+@pytest.mark.parametrize("layout", DatasetFormat)
+def test_a_source_that_is_no_folder_is_named_in_every_format(layout: DatasetFormat, tmp_path: Path) -> None:
+    with pytest.raises(BadData, match=r"absent is not a folder; correct dataset\.source$"):
+        list_recordings(tmp_path / "absent", layout, "es")
 
 
 def test_a_list_of_prompts_in_another_encoding_is_named(tmp_path: Path) -> None:

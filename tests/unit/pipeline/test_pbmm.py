@@ -173,7 +173,11 @@ def test_a_package_becomes_a_graph_that_becomes_the_same_package(
 
 def test_a_file_that_is_no_package_becomes_no_graph(tmp_path: Path) -> None:
     raw = converted(constant("w", FLOAT, [2], content(bytes(8))), tmp_path)
-    for damaged in (b"", raw[:-1], raw.replace(b"memory_region_name", b"memory_region_nama")):
+    no_name, no_value = (
+        raw.replace(b"memory_region_name", b"memory_region_nama"),
+        raw.replace(b"dtype\x12", b"dtype\x1a"),
+    )
+    for damaged in (b"", raw[:-1], no_name, no_value):
         with pytest.raises(GraphDamaged, match=r"mapped\.pbmm is damaged"):
             unmapped(damaged, tmp_path)
 

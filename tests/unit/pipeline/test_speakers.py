@@ -93,6 +93,13 @@ def test_a_word_that_file_names_share_after_their_ids_is_the_speaker(
             {f"vm-{word}.wav": word for word in ("hi", "bye")} | {f"conf-{word}.wav": word for word in ("in", "out")},
             set(),
         ),
+        (
+            {
+                name: name
+                for name in ("ana/luz cocina.wav", "ana/buenos dias.wav", "bo/radio apagada.wav", "bo/musica.wav")
+            },
+            {"ana", "bo"},
+        ),
     ],
 )
 def test_chapters_labels_and_dates_are_no_speakers(transcripts: dict[str, str], speakers: set[str]) -> None:

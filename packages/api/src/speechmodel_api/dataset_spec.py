@@ -308,9 +308,10 @@ class Dataset(
     sample. Dates, times, decimals, ranges, calculations, negative numbers, ordinals, telephone numbers and
     amounts of money are invalid samples in both cases. So are numbers such as 1998 in languages that read
     years in hundreds (English, French, German, Dutch, Danish, Icelandic, Norwegian and Swedish), and a number
-    before another word if its word may depend on that word, such as `1 luz` (una). Few words are
-    known not to be counted, such as `para` in `marque 1 para salir`, so `canal 1 por favor` is one too, and
-    nearly every number before a word is in Japanese, Korean, Arabic and Hebrew. Write such numbers in words. Defaults to Reject."""
+    before another word if its word may depend on that word, such as `1 luz` (una). Only a few
+    words, such as `para` in `marque 1 para salir`, are known to leave the number as it is. So `canal 1 por favor` is
+    an invalid sample too, and so is nearly every number before a word in Japanese, Korean, Arabic and Hebrew. Write
+    such numbers in words. Defaults to Reject."""
     negatives: Negatives = Negatives()
     """Speech that is no transcript of the dataset. There is one built-in negative for every four
     training clips, at most one recording of your own for each training clip, and the near misses of

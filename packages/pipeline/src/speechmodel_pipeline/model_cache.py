@@ -3,7 +3,7 @@
     <sha256>             a file that is whole
     .<sha256>.partial    a download that is not whole yet; the next one continues it
     .<sha256>.unused     empty; its time is when a pod first found that no server uses the file
-    .<sha256>.lock       locked by the pod that downloads the file; the bytes of the whole file, in decimal digits
+    .<sha256>.lock       locked by the pod that downloads the file; it contains the size of the whole file in bytes, as decimal digits
     .lock                locked for a moment by a pod that removes unused files
 
 A server locks the files that it uses (flock, shared), so a file that can be locked exclusively is unused. Nothing in the
@@ -132,6 +132,7 @@ class ModelCache:
             mine.truncate(0)
             mine.write(str(size).encode())
             mine.flush()
+            os.fsync(mine.fileno())  # on NFS, other nodes may not see it before; within one machine no test can tell
 
     def _remove_unused(self, wanted: Path, size: int) -> None:
         needed = size - _size(_partial(wanted)) + MARGIN + self._claimed(_lock_of(wanted))

@@ -101,7 +101,7 @@ _PAIRS = r"\[[^\[\]]*\]|\([^()]*\)|\{[^{}]*\}|<[^<>]*>|\*[^*]*\*|〔[^〔〕]*�
 _OPENED = r"[\[\]{}〔〕【】]|(?<![:;=]['\-]?\(*)\((?=\p{L})"
 """Brackets of an annotation whose other end is missing. A parenthesis counts if a letter follows it directly, as in (risas:
 others are smileys (жаль ( и всё; hola :(adiós), and single asterisks are footnotes and bullets."""
-_SPELL = ", or set dataset.numbers to Spell to have that done"
+_SPELL = ", or set dataset.numbers to Spell"
 _FLAGS = regex.VERSION1  # set difference in character classes
 
 
@@ -279,7 +279,7 @@ def _unannotated(text: str, keep: Set[str], *, strip: bool) -> str:
 def _is_sign(annotation: str, keep: Set[str]) -> bool:
     """Return True for a sign in brackets that shows what the words beside it name: at [@], plus (+). Numbers may be spoken."""
     inside = annotation[1:-1]
-    signs = set(regex.findall(rf"[\p{{S}}{SPOKEN_SIGNS}]", inside)) - keep
+    signs = set(regex.findall(rf"[[\p{{S}}--\p{{Sk}}]{SPOKEN_SIGNS}]", inside, flags=_FLAGS)) - keep
     return bool(signs) and regex.search(r"\p{N}", inside) is None
 
 

@@ -9,6 +9,8 @@ from speechmodel_pipeline.graphdef.tensors import Tensor, read_tensor
 
 NAME, OP, ATTRIBUTE = 1, 2, 5
 """Numbers of the fields of a NodeDef."""
+TEXT, DTYPE, SHAPE, TENSOR = 2, 6, 7, 8
+"""Numbers of the fields of an AttrValue, the value of an attribute."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,6 @@ def _constant(reader: WireReader, attribute: Span) -> Tensor | None:
     if key != b"value" or attr_value is None:
         return None
     for number, value in reader.fields(attr_value):
-        if number == 8 and isinstance(value, Span):
+        if number == TENSOR and isinstance(value, Span):
             return read_tensor(reader, value)
     return None

@@ -18,19 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from speechmodel_runtime.graph import REGION_PREFIX
 from speechmodel_runtime.wire import Span, WireError, WireReader
 
 from speechmodel_pipeline.graphdef.encode import bytes_field, bytes_head, number_field
 from speechmodel_pipeline.graphdef.errors import GraphDamaged
-from speechmodel_pipeline.graphdef.nodes import ATTRIBUTE, NAME, OP, Node, read_node
+from speechmodel_pipeline.graphdef.nodes import ATTRIBUTE, DTYPE, NAME, OP, SHAPE, TEXT, Node, read_node
 from speechmodel_pipeline.graphdef.tensors import Tensor
 
 MIN_BYTES = 10_000
 """Bytes of the smallest constant that is mapped: the default of TensorFlow's own tool."""
 ALIGNMENT = 64
 """Bytes: TensorFlow's Allocator::kAllocatorAlignment."""
-REGION = "memmapped_package://"
-"""Prefix of the name of a region."""
 CHUNK = 1 << 20
 """Bytes copied at once."""
 
@@ -61,7 +60,7 @@ def memory_map(source: Path, target: Path, *, min_bytes: int = MIN_BYTES) -> Map
 @dataclass(frozen=True)
 class _Region:
     offset: int
-    name: str
+    name: bytes
     length: int
 
 
@@ -83,7 +82,7 @@ class _Package:
         start = self._offset
         for piece in graph:
             self._write(piece)
-        self._regions.append(_Region(start, REGION + ".", self._offset - start))
+        self._regions.append(_Region(start, REGION_PREFIX + b".", self._offset - start))
         directory = self._offset
         for region in self._regions:
             self._write(_directory_element(region))
@@ -119,7 +118,7 @@ class _Package:
 
     def _map(self, name: str, tensor: Tensor) -> _Region:
         self._write(bytes(-self._offset % ALIGNMENT))
-        region = _Region(self._offset, REGION + self._unique(name), tensor.nbytes)
+        region = _Region(self._offset, REGION_PREFIX + self._unique(name).encode(), tensor.nbytes)
         self._regions.append(region)
         for piece in tensor.pieces(self._reader):
             self._write(piece)
@@ -156,9 +155,9 @@ def _immutable_const(node: Node, tensor: Tensor, region: _Region) -> bytes:
             bytes_field(NAME, node.name),
             bytes_field(OP, b"ImmutableConst"),
             *node.kept,
-            _attribute(b"dtype", number_field(6, tensor.dtype)),
-            _attribute(b"shape", bytes_field(7, tensor.shape)),
-            _attribute(b"memory_region_name", bytes_field(2, region.name.encode())),
+            _attribute(b"dtype", number_field(DTYPE, tensor.dtype)),
+            _attribute(b"shape", bytes_field(SHAPE, tensor.shape)),
+            _attribute(b"memory_region_name", bytes_field(TEXT, region.name)),
         )
     )
 
@@ -169,4 +168,4 @@ def _attribute(key: bytes, value: bytes) -> bytes:
 
 def _directory_element(region: _Region) -> bytes:
     offset = number_field(1, region.offset) if region.offset else b""  # proto3 leaves zeros out
-    return bytes_field(1, offset + bytes_field(2, region.name.encode()) + number_field(3, region.length))
+    return bytes_field(1, offset + bytes_field(2, region.name) + number_field(3, region.length))

@@ -9,14 +9,11 @@ from speechmodel_runtime.wire import Span, WireError, WireReader
 
 from speechmodel_pipeline.graphdef.encode import bytes_field, bytes_head, number_field
 from speechmodel_pipeline.graphdef.errors import GraphDamaged
-from speechmodel_pipeline.graphdef.nodes import ATTRIBUTE, NAME, OP, read_node
+from speechmodel_pipeline.graphdef.nodes import ATTRIBUTE, DTYPE, NAME, OP, SHAPE, TENSOR, TEXT, read_node
+from speechmodel_pipeline.graphdef.pbmm import CHUNK
 
-CHUNK = 1 << 20
-"""Bytes copied at once."""
-_NODE, _CONTENT, _TENSOR = 1, 4, 8
-"""Numbers of the fields with a node of a graph, with the raw bytes of a tensor, and with the tensor of an attribute."""
-_DTYPE, _SHAPE, _TEXT = 6, 7, 2
-"""Numbers of the fields of an attribute with a type, a shape and a text."""
+_NODE, _CONTENT = 1, 4
+"""Numbers of the fields with a node of a graph, and with the raw bytes of a tensor."""
 
 
 def unmap(source: Path, target: Path) -> None:
@@ -57,9 +54,9 @@ def _write_constant(
     if weights is None or not isinstance(dtype, int) or not isinstance(shape, bytes):
         raise WireError(f"the constant at byte {message.start} has attributes of other types")
     tensor = number_field(1, dtype) + bytes_field(2, shape) + bytes_head(_CONTENT, weights.length)
-    value = bytes_head(_TENSOR, len(tensor) + weights.length) + tensor
+    value = bytes_head(TENSOR, len(tensor) + weights.length) + tensor
     attribute = bytes_field(1, b"value") + bytes_head(2, len(value) + weights.length) + value
-    type_of = bytes_field(1, b"dtype") + bytes_field(2, number_field(_DTYPE, dtype))
+    type_of = bytes_field(1, b"dtype") + bytes_field(2, number_field(DTYPE, dtype))
     head = bytes_field(NAME, node.name) + bytes_field(OP, b"Const") + b"".join(node.kept)
     head += bytes_field(ATTRIBUTE, type_of) + bytes_head(ATTRIBUTE, len(attribute) + weights.length) + attribute
     out.write(bytes_head(_NODE, len(head) + weights.length) + head)
@@ -72,10 +69,10 @@ def _attributes(reader: WireReader, message: Span) -> Iterator[tuple[bytes, int 
         if number != ATTRIBUTE or not isinstance(attribute, Span):
             continue
         parts = {part: value for part, value in reader.fields(attribute) if isinstance(value, Span)}
-        if len(parts) < 2:
+        if not {1, 2} <= parts.keys():
             continue
         for kind, value in reader.fields(parts[2]):
-            if kind in (_DTYPE, _SHAPE, _TEXT):
+            if kind in (DTYPE, SHAPE, TEXT):
                 yield reader.read(parts[1]), reader.read(value) if isinstance(value, Span) else value
 
 

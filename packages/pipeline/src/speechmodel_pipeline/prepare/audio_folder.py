@@ -71,14 +71,19 @@ def looks_like_audio_folder(source: Path) -> bool:
 
 
 def _of_lists(files: NamedFiles, source: Path) -> Listing:
-    lists = transcript_lists(source) if source.is_dir() else {}
+    lists = transcript_lists(source)
     if not lists:
         raise missing(
             f"{CSV} or {JSON_LINES}, or a file *.txt or *.tsv with lines such as 'welcome: Good morning',", source
         )
     for path, separator in lists.items():
-        _add_ljspeech(files, read_list(path, separator, source), source, None)
-    return files.listing(folders=(source,))
+        table = read_list(path, separator, source)
+        if table.rows and table.rows[0].line == 1 and table.rows[0].cells[ID].casefold() == FILE_NAME:
+            named = read_table(path, table.name, separator)
+            _add_hugging_face(files, named, source, None, endings=ANY_ENDING)
+        else:
+            _add_ljspeech(files, table, source, None)
+    return files.listing(folders=(source,), speakers_from=SpeakerSource.COLUMN)
 
 
 def _folders(source: Path) -> Iterator[tuple[Path, Part | None]]:
@@ -96,7 +101,9 @@ def _has_table(folder: Path) -> bool:
     return (folder / CSV).is_file() or (folder / JSON_LINES).is_file()
 
 
-def _add_hugging_face(files: NamedFiles, table: Table, folder: Path, part: Part | None) -> None:
+def _add_hugging_face(
+    files: NamedFiles, table: Table, folder: Path, part: Part | None, endings: tuple[str, ...] = ("",)
+) -> None:
     files.count(table)
     try:
         file_name, text = table.column(FILE_NAME), table.column(*TEXT_COLUMNS)
@@ -118,6 +125,7 @@ def _add_hugging_face(files: NamedFiles, table: Table, folder: Path, part: Part 
             name,
             transcript,
             folder=folder,
+            endings=endings,
             part=PARTS.get(given.casefold()) or part or _part(name),
             speaker=row.cells[speaker] if speaker else None,
         )

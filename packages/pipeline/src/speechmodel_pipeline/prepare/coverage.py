@@ -108,14 +108,19 @@ def untrained_phrases(clips: Sequence[tuple[str, Part]]) -> list[str]:
     return list(dict.fromkeys(phrase for phrase, _ in clips if phrase not in trained))
 
 
-def second_takes(untrained: Sequence[str]) -> tuple[str, ...]:
-    """Return a sentence about phrases without a clip in training, if there are any."""
+def more_takes(untrained: Sequence[str], *, divided: bool) -> tuple[str, ...]:
+    """Return a sentence about phrases without a clip in training, if there are any. `divided` is True if `dataset.split`
+    chose the part of some of their clips.
+    """
     if not untrained:
         return ()
-    others = f" and {_count(len(untrained) - 1, 'other phrase')}" if len(untrained) > 1 else ""
+    several = len(untrained) > 1
+    others = f" and of {_count(len(untrained) - 1, 'other phrase')}" if several else ""
+    them, what = ("them", "phrases") if several else ("it", "a phrase")
+    or_all = "; or set dataset.split.testPercent and devPercent to 0 to train on all takes without measuring"
     return (
-        f"a second take of {quoted(untrained[0])}{others}: the only ones are in test or dev, so the model is measured on "
-        "phrases that it never heard; or train on all takes, without measuring, by dataset.split.testPercent and devPercent 0",
+        f"another take of {quoted(untrained[0])}{others}: training has none of {them}, so the model is measured on {what} "
+        f"that it never heard{or_all if divided else ''}",
     )
 
 
@@ -128,10 +133,13 @@ def rare_script(clips: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     for script, found in names.items():
         if script != usual and 0 < len(found) <= RARE_SCRIPT * len(names[usual]):
             letters = sorted({letter for _, text in clips for letter in SCRIPTS[script].findall(text)})
-            others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            transcripts, others, only = "a new transcript", "", "only it has"
+            if len(found) > 1:
+                transcripts, others, only = "new transcripts", f" and {len(found) - 1} more", "only they have"
+            labels = "s {}, each of which becomes a label" if len(letters) > 1 else " {}, which becomes a label"
             return (
-                f"the transcript of {found[0]}{others}, in {usual} letters as they are spoken: the {script} letters "
-                f"{''.join(letters)} are in no others, and each is a label of its own",
+                f"{transcripts} for {found[0]}{others}: {only} the {script} letter{labels.format(', '.join(letters))}; "
+                f"write the words in {usual} letters as they are spoken",
             )
     return ()
 

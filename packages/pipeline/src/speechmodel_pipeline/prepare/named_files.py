@@ -28,7 +28,7 @@ from speechmodel_pipeline.prepare.table import Row, Table
 from speechmodel_pipeline.prepare_report import Rejection, SpeakerSource
 
 ANY_ENDING = ("", *sorted(WITH_HEADER), *HEADERLESS_BY_RANK)
-"""Endings of a name in a table that lacks its own. Of several files, audio_files keeps the same one."""
+"""Endings of a name in a table that lacks its own. Of several files without a header, it is the one that audio_files keeps."""
 
 
 class NamedFiles:

@@ -64,8 +64,8 @@ def guess_from_paths(transcripts: Mapping[str, str]) -> dict[str, str]:
     """Return the speaker of each file by its folder, or else by the first word of its name, or nothing
     when most of these are not shared by files, or all files share one.
 
-    `transcripts` are those of the files. Words that each have one of their own are labels. Words before what is said, as in
-    vm-goodbye and conf-full of telephone systems, are topics.
+    `transcripts` are those of the files. Words that each have one of their own are labels. Words that begin names before what
+    is said, as in vm-goodbye and conf-full of telephone systems, are topics.
     """
     for word_of in (_folder, _beginning):
         words = {name: word for name in transcripts if (word := word_of(name))}
@@ -76,7 +76,7 @@ def guess_from_paths(transcripts: Mapping[str, str]) -> dict[str, str]:
         said = {(word, " ".join(transcripts[name].casefold().split())) for name, word in words.items()}
         labels = len(said) == len(counts) == len({text for _, text in said})
         chapters = all(_CHAPTER.fullmatch(word) for word in counts)
-        if not (labels or chapters or are_times(counts) or _are_topics(words)):
+        if not (labels or chapters or are_times(counts) or (word_of is _beginning and _are_topics(words))):
             return words
     return {}
 

@@ -33,8 +33,8 @@ from speechmodel_pipeline.prepare.coverage import (
     Take,
     measure_coverage,
     missing_parts,
+    more_takes,
     rare_script,
-    second_takes,
     summary,
     untrained_phrases,
 )
@@ -162,13 +162,13 @@ def _make(task: PrepareInput, folder: Path) -> PrepareOutput:
     _reject_negatives(made_negatives.rejected, rows, task.invalid_sample_policy)
     if negatives := made_negatives.clips:
         alphabet = (*(label for label in alphabet if label != CATCH_ALL), CATCH_ALL)
-    coverage = _cover(spoken, rows, task)
+    synthesized = _synthesize(spoken, folder, task, negatives=bool(negatives))
+    coverage = _cover(spoken, _untrained(spoken, synthesized.takes, task), rows, task)
     log.info("coverage: %s", summary(coverage))
     for clip in coverage.suspicious:
         log.warning("check: %s", clip)
     for sentence in coverage.record_next:
         log.info("record next: %s", sentence)
-    synthesized = _synthesize(spoken, folder, task, negatives=bool(negatives))
     if unread := synthesized.unread:
         log.warning(
             "phrases that no voice of espeak-ng for the language can read, and that get no synthetic takes: %d; record "
@@ -240,7 +240,7 @@ def _divide(kept: Sequence[Made], task: PrepareInput) -> list[PreparedClip]:
     return clips
 
 
-def _cover(clips: Sequence[PreparedClip], rows: Rows, task: PrepareInput) -> Coverage:
+def _cover(clips: Sequence[PreparedClip], untrained: Sequence[str], rows: Rows, task: PrepareInput) -> Coverage:
     unrecorded = []
     for rejection in rows.rejected:
         if rejection.transcript is not None and rejection.reason in WITHOUT_AUDIO:
@@ -262,17 +262,20 @@ def _cover(clips: Sequence[PreparedClip], rows: Rows, task: PrepareInput) -> Cov
     ]
     measured = measure_coverage(takes, closed_set=task.format is DatasetFormat.COMMANDS, unrecorded=unrecorded)
     first = [*missing_parts(Counter(clip.part for clip in clips))]
-    first += second_takes(_untrained(clips, task))
+    divided = any(clip.recording.part is None and clip.transcript in untrained for clip in clips)
+    first += more_takes(untrained, divided=divided)
     if not task.alphabet:
         first += rare_script([(clip.recording.name, clip.transcript) for clip in clips])
     return measured.model_copy(update={"record_next": (*first, *measured.record_next)})
 
 
-def _untrained(clips: Sequence[PreparedClip], task: PrepareInput) -> list[str]:
-    """Return the phrases that training does not hear. Sentences of other formats than Commands are no phrases."""
+def _untrained(spoken: Sequence[PreparedClip], takes: Sequence[PreparedClip], task: PrepareInput) -> list[str]:
+    """Return the phrases that training does not hear, not even in synthetic takes. Sentences of other formats than Commands
+    are no phrases.
+    """
     if task.format is not DatasetFormat.COMMANDS:
         return []
-    return untrained_phrases([(clip.transcript, clip.part) for clip in clips])
+    return untrained_phrases([(clip.transcript, clip.part) for clip in (*spoken, *takes)])
 
 
 def _synthesize(clips: Sequence[PreparedClip], folder: Path, task: PrepareInput, *, negatives: bool) -> Synthesized:
@@ -345,7 +348,7 @@ def _output(task: PrepareInput, listing: Listing, rows: Rows, clips: _Clips, rep
         given_alphabet=task.alphabet,
         annotations=task.annotations,
         numbers=task.numbers,
-        note=note(listing, rows.rejected, len(_untrained(clips.spoken, task))),
+        note=note(listing, rows.rejected, len(_untrained(clips.spoken, clips.takes, task))),
     )
 
 

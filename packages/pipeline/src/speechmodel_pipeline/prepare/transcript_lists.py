@@ -6,14 +6,15 @@
     vm-goodbye.gsm
     digits/1.wav
 
-A line is the name of a recording, with or without its ending, then a colon, a bar or a tab, and the text. Between bars, as in
-CSS10 and lists for synthesizers, there may be the text as it is spoken, which wins, and cells that are only numbers, such as
-seconds, which are ignored. Quotation marks are ordinary characters. Lines that begin with `;` or `#` are comments. Every file
+A line is the name of a recording, with or without its ending, then a colon, a bar or a tab, and the text. Between bars or tabs,
+as in CSS10 and lists for synthesizers, there may be the text as it is spoken, which wins, and cells that are only numbers, such
+as seconds, which are ignored. Quotation marks are ordinary characters. Lines that begin with `;` or `#` are comments. Every file
 `*.txt` or `*.tsv` of a folder in which at least one line names a recording is a list, so licences and notes beside it are none.
 """
 
 import codecs
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -34,7 +35,12 @@ _NUMBER = re.compile(r"\d+([.,]\d+)?")
 
 
 def transcript_lists(folder: Path) -> Mapping[Path, str]:
-    """Return the lists in `folder` by path, each with the separator by which most of its lines name a recording."""
+    """Return the lists in `folder` by path, each with the separator by which most of its lines name a recording.
+
+    A folder that does not exist has none: each format has its own error for that.
+    """
+    if not folder.is_dir():
+        return {}
     texts = sorted(
         path
         for path in folder.iterdir()
@@ -52,18 +58,23 @@ def read_list(path: Path, separator: str, source: Path) -> Table:
 
 def _row(row: Row, separator: str) -> Row:
     value, spoken = row.cells[VALUE], ""
-    if separator == BAR and BAR in value:
-        texts = [cell for each in value.split(BAR) if not _NUMBER.fullmatch(cell := each.strip())]
-        value, spoken = texts[0] if texts else "", BAR.join(texts[1:])
+    if separator != ":" and separator in value:
+        texts = [cell for each in value.split(separator) if not _NUMBER.fullmatch(cell := each.strip())]
+        value, spoken = (
+            texts[0] if texts else "",
+            BAR.join(texts[1:]),
+        )  # of several, a person has to choose: a bar is refused
     return Row(row.line, {ID: row.cells[KEY], TEXT: value, NORMALISED: spoken})
 
 
 def _separator(path: Path, known: frozenset[str]) -> str | None:
     """Return the separator of a list, or None for another text."""
-    raw = path.read_bytes()
-    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    lines = raw.decode("utf-16" if wide else "utf-8-sig", "replace").splitlines()
-    naming = {separator: sum(_names_one(line, separator, known) for line in lines) for separator in SEPARATORS}
+    with path.open("rb") as file:
+        wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    naming = Counter[str]()
+    with path.open(encoding="utf-16" if wide else "utf-8-sig", errors="replace") as lines:
+        for line in lines:  # the text for a scorer, which may be beside the recordings, is longer than the memory
+            naming.update(separator for separator in SEPARATORS if _names_one(line, separator, known))
     best = max(SEPARATORS, key=lambda separator: naming[separator])
     return best if naming[best] else None
 

@@ -48,7 +48,7 @@ CONFIG = Config(
 )
 SMALL = 16 << 20
 """Largest number of bytes of an object that is read into memory. version.json has a part of a SpeechModel, which has 1.5 MB at most, and
-figures. Of a longer one, another digest is found, or no JSON.
+figures. A longer object is damaged: its beginning has another digest or is not valid JSON.
 """
 SHA256 = "sha256"
 """Name of the metadata entry with the digest."""
