@@ -131,20 +131,15 @@ def stamp(verdicts: Verdicts, before: Iterable[Condition], generation: int, now:
         status: Literal["True", "False"] = "True" if verdict.holds else "False"
         previous = old.get(name.value)
         unchanged = previous is not None and previous.status == status
-        condition = (status, generation, verdict.reason, in_status(verdict.message))
-        if previous and condition == (previous.status, previous.observed_generation, previous.reason, previous.message):
-            stamped.append(previous)
-            continue
-        stamped.append(
-            Condition(
-                type=name.value,
-                status=status,
-                observed_generation=generation,
-                last_transition_time=previous.last_transition_time if previous and unchanged else now,
-                reason=verdict.reason,
-                message=in_status(verdict.message),
-            )
+        condition = Condition(
+            type=name.value,
+            status=status,
+            observed_generation=generation,
+            last_transition_time=previous.last_transition_time if previous and unchanged else now,
+            reason=verdict.reason,
+            message=in_status(verdict.message),
         )
+        stamped.append(previous if previous is not None and condition == previous else condition)
     return tuple(stamped)
 
 
