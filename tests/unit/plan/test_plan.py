@@ -561,6 +561,19 @@ def test_the_model_of_another_training_spares_none(ready: World) -> None:
     assert ready.started[2:4] == ["prepare-2", "train-3"], "the version that is published is of train-1"
 
 
+def test_a_convert_that_restores_and_vanishes_is_a_failure_unless_its_settings_were_edited(ready: World) -> None:
+    ready.claim = LOST
+    ready.edit(decoding={"beamWidth": 9})
+    ready.until(StageName.CONVERT)
+    ready.runs.clear()
+    ready.step()
+    assert ready.stage(StageName.CONVERT).failures == 1
+    ready.runs.clear()
+    ready.edit(publish__s3__secretRef={"name": "new"})
+    ready.step()
+    assert ready.stage(StageName.CONVERT).failures == 1, "the operator stopped it"
+
+
 @pytest.mark.parametrize(("limit", "failures"), [(1, 1), (2, 2), (3, 3), (4, 3), (9, 3)])
 def test_a_published_model_that_is_lost_is_trained_again(ready: World, limit: int, failures: int) -> None:
     ready.claim = LOST
@@ -610,6 +623,7 @@ def test_files_that_are_lost_inside_the_claim_are_made_again_from_the_published_
     assert ready.stage_runs[run.name].restores == model.version
     ready.to_ready()
     assert not [name for name in ready.started if name.startswith("train")]
+    assert "its files in the workspace are lost: an edit" in ready.condition("Trained").message
 
 
 @pytest.fixture
