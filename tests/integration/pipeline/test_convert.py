@@ -262,8 +262,22 @@ def test_a_graph_that_was_lost_is_made_again_from_the_model_in_the_bucket(
     shutil.rmtree(export)
     task = task.model_copy(update={"published": published})
     gone = task.model_copy(update={"published": published.model_copy(update={"uri": f"{published.uri}.gone"})})
-    ended = run_program("convert", gone, tmp_path, WRITER.environment)
-    assert (ended.code, ended.reason) == (75, "DownloadFailed"), ended.log
+    other = task.model_copy(update={"published": published.model_copy(update={"sha256": "0" * 64})})
+    nowhere = S3Location(bucket="no-such-bucket", endpoint=s3.endpoint)
+    no_bucket = task.model_copy(update={"published": published.model_copy(update={"target": nowhere})})
+    for lost in (gone, other, no_bucket):
+        ended = run_program("convert", lost, tmp_path, WRITER.environment)
+        assert (ended.code, ended.reason) == (75, "PublishedModelLost"), ended.log
+    closed = S3Location(bucket=BUCKET, endpoint="http://127.0.0.1:9")
+    unreachable = task.model_copy(update={"published": published.model_copy(update={"target": closed})})
+    for refused, environment, reason in (
+        (unreachable, WRITER.environment, "DownloadFailed"),
+        (task, replace(WRITER, secret_key="wrong").environment, "DownloadFailed"),
+        (task, {}, "CredentialsMissing"),
+    ):
+        ended = run_program("convert", refused, tmp_path, environment)
+        assert (ended.code, ended.reason) == (75, reason), ended.log
+    workspace.graph.write_bytes(b"damaged")
     ended = run_program("convert", task, tmp_path, WRITER.environment)
     assert ended.code == 0, ended.log
     assert ended.output == before.output, "the files for other runtimes are the same too"

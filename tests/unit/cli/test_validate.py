@@ -200,8 +200,12 @@ BAD = {
     ),
     "an address of S3 as a bucket": (
         TEXT + "  training: {initFrom: {s3: {bucket: 's3://old/deep/speech/'}}}\n",
-        "8: spec.training.initFrom.s3.bucket: must be the name of the bucket alone, not 's3://old/deep/speech/'; write bucket: old and "
-        "prefix: deep/speech",
+        "8: spec.training.initFrom.s3.bucket: must be the name of the bucket alone, not 's3://old/deep/speech/'; write "
+        "`bucket: old` and `prefix: deep/speech`",
+    ),
+    "an address of S3 without a bucket": (
+        TEXT + "  training: {initFrom: {s3: {bucket: 's3://'}}}\n",
+        "8: spec.training.initFrom.s3.bucket: must be the name of a bucket, not 's3://'",
     ),
     "a URL as a bucket": (
         TEXT + f"  training: {{initFrom: {{s3: {{bucket: 'https://{'a' * 70}.com/old'}}}}}}\n",

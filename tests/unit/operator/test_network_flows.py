@@ -183,6 +183,23 @@ def test_an_offline_stage_calls_nobody_but_a_collector_of_traces(name: str) -> N
     assert not may(PODS[name], STORAGE, 443, **traced)
 
 
+def test_labels_of_a_manifest_do_not_let_a_pod_leave() -> None:
+    ours = {"speechops.dev/restores": "x", "speechops.dev/workers": "3"}
+    template = {"podTemplate": {"labels": ours | {"team": "speech"}}}
+    world = World()
+    world.edit(training__podTemplate=template["podTemplate"], serving=template)
+    world.until(StageName.CONVERT)
+    assert world.plan and world.plan.start
+    spec = world.observe().spec
+    stage = pod(jobs.stage_job(IMAGES, OWNER, spec, world.plan.start, {})["spec"]["template"])
+    server = pod(serving.deployment(IMAGES, OWNER, spec, MODEL)["spec"]["template"])
+    for each in (stage, server):
+        assert each.labels["team"] == "speech"
+        assert not ours.keys() & each.labels.keys()
+    assert not may(stage, STORAGE, 443)
+    assert not may(stage, PODS["worker"], WORKERS_PORT)
+
+
 def test_workers_resolve_the_names_of_each_other_and_send_traces() -> None:
     worker = PODS["worker"]
     assert may(worker, NEIGHBOUR, 53, "UDP") and may(worker, NEIGHBOUR, 53)

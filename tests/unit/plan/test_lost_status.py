@@ -66,6 +66,8 @@ def test_a_version_that_cannot_be_compared_with_what_is_served_is_not_promoted(s
     promoted = served.condition("Promoted")
     assert promoted.reason == "QualityGateFailed"
     assert f"version {server.version} is served, and the status has lost its figures" in promoted.message
+    remedy = f"; set serving.pinnedVersion to {served.status.latest_version}, or remove gate.notWorseThanServing"
+    assert promoted.message.endswith(remedy), "more recordings cannot help"
     assert served.server == server
     served.edit(serving={"pinnedVersion": served.status.latest_version})
     served.to_ready()

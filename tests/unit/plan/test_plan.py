@@ -526,8 +526,14 @@ def test_after_a_lost_claim_the_published_model_spares_the_training(ready: World
     ready.step()
     ready.bury()
     ready.edit(suspend=False)
+    ready.until(StageName.CONVERT)
+    ready.edit(publish__s3__secretRef={"name": "new"})
+    for _ in range(3):
+        ready.step()
+        ready.bury()
+    assert ready.started[-1] == "convert-4", "a pod waits for ever for a Secret that does not exist"
     ready.to_ready()
-    assert ready.started == ["prepare-2", "convert-2", "convert-3", "evaluate-2", "publish-2"]
+    assert ready.started == ["prepare-2", "convert-2", "convert-3", "convert-4", "evaluate-2", "publish-2"]
     ready.edit(training__maxEpochs=20)
     ready.to_ready()
     assert "train-2" in ready.started, "its key is another one"
@@ -555,25 +561,69 @@ def test_the_model_of_another_training_spares_none(ready: World) -> None:
     assert ready.started[2:4] == ["prepare-2", "train-3"], "the version that is published is of train-1"
 
 
-def test_a_published_model_that_cannot_be_read_is_trained_again(ready: World) -> None:
+def test_a_convert_that_restores_and_vanishes_is_a_failure_unless_its_settings_were_edited(ready: World) -> None:
     ready.claim = LOST
-    ready.edit(decoding={"beamWidth": 9}, training__maxAttempts=9)
-    for attempt in (2, 3, 4):
+    ready.edit(decoding={"beamWidth": 9})
+    ready.until(StageName.CONVERT)
+    ready.runs.clear()
+    ready.step()
+    assert ready.stage(StageName.CONVERT).failures == 1
+    ready.runs.clear()
+    ready.edit(publish__s3__secretRef={"name": "new"})
+    ready.step()
+    assert ready.stage(StageName.CONVERT).failures == 1, "the operator stopped it"
+
+
+@pytest.mark.parametrize(("limit", "failures"), [(1, 1), (2, 2), (3, 3), (4, 3), (9, 3)])
+def test_a_published_model_that_is_lost_is_trained_again(ready: World, limit: int, failures: int) -> None:
+    ready.claim = LOST
+    ready.edit(decoding={"beamWidth": 9}, training__maxAttempts=limit)
+    attempts = [f"convert-{2 + failure}" for failure in range(failures)]
+    for attempt in attempts:
         ready.until(StageName.CONVERT)
-        assert ready.started[-1] == f"convert-{attempt}"
-        ready.fail(75, "DownloadFailed", "NoSuchKey")
+        assert ready.started[-1] == attempt
+        ready.fail(75, "PublishedModelLost", "NoSuchKey")
         ready.step(3600)
+    assert ready.started[-1] == "train-2"
+    converted = ready.stage(StageName.CONVERT)
+    assert (converted.state, converted.failures, converted.reason) == (StageState.WAITING, 0, None)
     ready.to_ready()
-    assert ready.started == [
-        "prepare-2",
-        "convert-2",
-        "convert-3",
-        "convert-4",
-        "train-2",
-        "convert-5",
-        "evaluate-2",
-        "publish-2",
-    ]
+    again = ["train-2", f"convert-{2 + failures}", "evaluate-2", "publish-2"]
+    assert ready.started == ["prepare-2", *attempts, *again]
+
+
+@pytest.mark.parametrize("reason", ["DownloadFailed", "CredentialsMissing"])
+def test_while_the_bucket_of_a_published_model_cannot_be_read_nothing_is_trained(ready: World, reason: str) -> None:
+    ready.claim = LOST
+    ready.edit(decoding={"beamWidth": 9}, training__maxAttempts=6)
+    for _ in range(6):
+        ready.until(StageName.CONVERT)
+        ready.fail(75, reason, "bucket models cannot be reached")
+        ready.step(3600)
+    assert "train-2" not in ready.started
+    assert ready.stage(StageName.CONVERT).state is StageState.FAILED
+    ready.step(3600)
+    assert ready.started[-1] == "convert-7", "it was the last attempt"
+    ready.edit(publish__s3__secretRef={"name": "new"})
+    ready.to_ready()
+    assert ready.started[-3:] == ["convert-8", "evaluate-2", "publish-2"], "the Secret was corrected"
+
+
+def test_files_that_are_lost_inside_the_claim_are_made_again_from_the_published_model(ready: World) -> None:
+    model = ready.status.model
+    assert model
+    ready.edit(decoding={"beamWidth": 9})
+    ready.until(StageName.EVALUATE)
+    ready.fail(66, "ArtefactMissing", "exports/x is missing")
+    ready.until(StageName.CONVERT)
+    ready.fail(66, "ArtefactMissing", "exports/y is missing")
+    ready.step(3600)
+    ready.until(StageName.CONVERT)
+    run = next(run for run in ready.runs.values() if run.state is RunState.RUNNING)
+    assert ready.stage_runs[run.name].restores == model.version
+    ready.to_ready()
+    assert not [name for name in ready.started if name.startswith("train")]
+    assert "its files in the workspace are lost: an edit" in ready.condition("Trained").message
 
 
 @pytest.fixture

@@ -95,6 +95,7 @@ class Store(Generic[ViewT]):
             self._changed(ObjectView(metadata=metadata), False)
             return key
         self._unreadable.pop(key, None)
+        # the version is inserted when the document is read: to_json leaves out an empty one
         model, without = view.metadata.labels.get(labels.MODEL, ""), replace(view.metadata, resource_version="")
         document = replace(view, metadata=without).to_json().removeprefix(BEGIN)
         if old is not None and old.model != model:

@@ -137,7 +137,10 @@ def purge_of(
         or (pods.trouble(pod, now, event_messages.get(pod.metadata.uid, "")) if pod else None)
         or waiting.too_few_pods(job, _state(job, ()), 1 if pod else 0, 1, now, rejection)
     )
-    if trouble and trouble.reason in (Reason.CREDENTIALS_MISSING, Reason.CREATE_CONTAINER_CONFIG_ERROR):
+    # the kubelet has tried to start the container; a volume that it cannot make yet may still appear
+    stopped = containers.trouble(pod, now) if pod else None
+    refused = stopped and stopped.reason in (Reason.CREDENTIALS_MISSING, Reason.CREATE_CONTAINER_CONFIG_ERROR)
+    if trouble and refused and trouble == stopped:
         return Purge(False, created, Trouble(trouble.reason, trouble.message, final=True))
     end = job.finished
     if end is None:

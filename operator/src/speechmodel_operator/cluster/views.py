@@ -35,7 +35,7 @@ class View(Struct, frozen=True, rename="camel", omit_defaults=True):
         return msgspec.json.decode(document, type=cls, dec_hook=_read_status)
 
     def to_json(self) -> bytes:
-        """Return the fields that differ from their defaults as JSON, in the order of the class."""
+        """Return the view as JSON, in the order of the class. Most fields at their defaults are left out."""
         return msgspec.json.encode(self, enc_hook=_write_status)
 
 

@@ -157,7 +157,10 @@ def stage_job(
             **(workers.job_fields(run) if run.workers > 1 else {"podFailurePolicy": _failure_policy()}),
             "template": {
                 "metadata": {
-                    "labels": dict(training.pod_template.labels) | found | workers.labelled(run) | _restoring(run),
+                    "labels": labels.of_template(training.pod_template.labels)
+                    | found
+                    | workers.labelled(run)
+                    | _restoring(run),
                     "annotations": dict(training.pod_template.annotations),
                 },
                 "spec": pod,

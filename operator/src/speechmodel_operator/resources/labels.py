@@ -59,6 +59,11 @@ def common(owner: Owner, component: str) -> dict[str, str]:
     }
 
 
+def of_template(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of a podTemplate without those of our group, by which NetworkPolicies and steps select pods."""
+    return {name: value for name, value in given.items() if not name.startswith(f"{GROUP}/")}
+
+
 def inherited(model: Mapping[str, str]) -> dict[str, str]:
     """Return the labels of a SpeechModel that its Jobs carry too."""
     return {name: model[name] for name in INHERITED if name in model}

@@ -238,7 +238,7 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
     anywhere = engines is None or engine in engines
     return {
         "metadata": {
-            "labels": dict(serving.pod_template.labels) | found | {labels.VERSION_SERVED: served.version},
+            "labels": labels.of_template(serving.pod_template.labels) | found | {labels.VERSION_SERVED: served.version},
             "annotations": dict(serving.pod_template.annotations),
         },
         "spec": pod if anywhere else on_x86_64(pod),

@@ -124,8 +124,10 @@ def _not_an_address(value: str) -> str:
     bucket, _, prefix = rest.rstrip("/").partition("/")
     if scheme.lower() != "s3":
         return f"must be the name of the bucket alone, not {quoted(value)}; the address of the service is endpoint, and a folder is prefix"
-    parts = f"{bucket} and prefix: {prefix}" if prefix else bucket
-    return f"must be the name of the bucket alone, not {quoted(value)}; write bucket: {parts}"
+    if not bucket:
+        return f"must be the name of a bucket, not {quoted(value)}"
+    parts = f"`bucket: {bucket}`" + (f" and `prefix: {prefix}`" if prefix else "")
+    return f"must be the name of the bucket alone, not {quoted(value)}; write {parts}"
 
 
 def dotted(location: Location) -> str:

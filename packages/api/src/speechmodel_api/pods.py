@@ -114,6 +114,6 @@ class PodTemplate(ApiModel):
     """Secrets in the namespace of the SpeechModel that grant access to the registries of the
     images. Not needed for public registries."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = {}
-    """Labels to add to the pods. They cannot replace the labels that the operator sets."""
+    """Labels to add to the pods. They cannot replace the labels that the operator sets, and those of `speechops.dev/` are left out."""
     annotations: Annotated[dict[LabelKey, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = {}
     """Annotations to add to the pods, such as those that a service mesh reads."""

@@ -427,6 +427,13 @@ class Reason(StrEnum):
         "training.initFrom.s3 cannot be downloaded. The message quotes the S3 service.",
         "Correct the field that the message names, or its Secret. The download is tried again automatically.",
     )
+    PUBLISHED_MODEL_LOST = (
+        "PublishedModelLost",
+        Severity.WARNING,
+        "The files of train are lost, and the published version that would spare its training is missing from its bucket, or its model "
+        "is damaged. After three failures in a row, or training.maxAttempts if that is fewer, the model is trained again.",
+        "Restore the object that the message names, or the bucket.",
+    )
     VERIFICATION_FAILED = (
         "VerificationFailed",
         Severity.WARNING,

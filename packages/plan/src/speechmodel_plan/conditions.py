@@ -131,20 +131,15 @@ def stamp(verdicts: Verdicts, before: Iterable[Condition], generation: int, now:
         status: Literal["True", "False"] = "True" if verdict.holds else "False"
         previous = old.get(name.value)
         unchanged = previous is not None and previous.status == status
-        condition = (status, generation, verdict.reason, in_status(verdict.message))
-        if previous and condition == (previous.status, previous.observed_generation, previous.reason, previous.message):
-            stamped.append(previous)
-            continue
-        stamped.append(
-            Condition(
-                type=name.value,
-                status=status,
-                observed_generation=generation,
-                last_transition_time=previous.last_transition_time if previous and unchanged else now,
-                reason=verdict.reason,
-                message=in_status(verdict.message),
-            )
+        condition = Condition(
+            type=name.value,
+            status=status,
+            observed_generation=generation,
+            last_transition_time=previous.last_transition_time if previous and unchanged else now,
+            reason=verdict.reason,
+            message=in_status(verdict.message),
         )
+        stamped.append(previous if previous is not None and condition == previous else condition)
     return tuple(stamped)
 
 
@@ -159,16 +154,21 @@ def _stages(condition: ConditionType, decision: Decision, records: Records, clai
             return Verdict(False, decision.stage.awaited, f"waiting for {decision.stage.name.value}")
     outputs = {stage: decision.done.of(stage) for stage in group if stage in decision.done}
     summaries = [stage.summary(output) for stage, output in reversed(outputs.items())]
-    if _lost_files(group[-1].name, records, claim):
-        summaries.append(
-            "its files were on a workspace claim that is gone: an edit that needs them runs the stage again"
-        )
+    if (lost := _lost_files(group[-1].name, records, claim)) is not None:
+        summaries.append(f"{lost}: an edit that needs them runs the stage again")
     return Verdict(True, group[-1].succeeded(outputs[group[-1]]), "; ".join(summaries))
 
 
-def _lost_files(stage: StageName, records: Records, claim: Claim | None) -> bool:
+def _lost_files(stage: StageName, records: Records, claim: Claim | None) -> str | None:
+    """Return what happened to the files of a stage, None if they are there. A later stage that misses them clears the claim."""
     record = records.get(stage)
-    return stage in WITH_FILES and record is not None and record.claim_uid != (claim.uid if claim else None)
+    if stage not in WITH_FILES or record is None or record.claim_uid == (claim.uid if claim else None):
+        return None
+    return (
+        "its files were on a workspace claim that is gone"
+        if record.claim_uid
+        else "its files in the workspace are lost"
+    )
 
 
 def _unfinished(decision: Start | Follow | Stop | Hold, records: Records) -> Verdict:

@@ -1,7 +1,7 @@
 """The decision: the stage that runs next, or the reason why none does.
 
 A stage runs if and only if no success for its key is recorded. Only then are its inputs checked, as make does: a stage whose
-files were on a claim that no longer exists runs first, but for train if a version with its network is published. So a Ready model whose
+files were on a claim that no longer exists runs first, except train if a published version has its network. So a Ready model whose
 claim was lost retrains nothing until an edit of the training itself, an edit of `serving` runs nothing, and the same spec after a restart
 of the operator runs nothing.
 """
@@ -10,6 +10,7 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from speechmodel_api import keys
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.contract import StageInput, StageName
 from speechmodel_api.stages.convert import PublishedModel
@@ -17,16 +18,16 @@ from speechmodel_api.status import ModelStatus, StageState
 
 from speechmodel_plan import names
 from speechmodel_plan.kept import kept
-from speechmodel_plan.observed import Claim, Observed, Trouble
+from speechmodel_plan.observed import Observed, Trouble
 from speechmodel_plan.outcome import given_up, stopped
 from speechmodel_plan.policies import WHY_NOT_START, WHY_STOP, Finding, Situation, first
 from speechmodel_plan.records import Records, StageRecord
-from speechmodel_plan.restored import published_model
+from speechmodel_plan.restored import lost, published_model
 from speechmodel_plan.stages import STAGES, stage_named
 from speechmodel_plan.stages.compare import published_at
 from speechmodel_plan.stages.convert import CONVERT
 from speechmodel_plan.stages.stage import Outputs, Stage
-from speechmodel_plan.task import Task
+from speechmodel_plan.stages.train import TRAIN
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,12 @@ Decision: TypeAlias = Start | Follow | Stop | Hold | Idle
 def decide(seen: Observed, records: Records) -> Decision:
     """Return the one thing to do about the stages."""
     published = published_model(seen, records)
-    stage, done = _due(seen.task, seen.claim, records, trains_again=published is None)
+    stage, done = _due(seen, records, published)
     if stage is None:
         return Idle(done)
-    record = records.get(stage.name)
-    situation = Situation(seen, stage.name, stage.key(seen.task, done), record)
+    record, restores = records.get(stage.name), published if stage is CONVERT else None
+    settings = seen.settings_of(stage.name, restores=restores is not None)
+    situation = Situation(seen, stage.name, stage.key(seen.task, done), record, settings)
     if record is not None and record.state is StageState.RUNNING:
         if finding := first(WHY_STOP, situation):
             end = given_up if finding.final else stopped
@@ -94,10 +96,12 @@ def decide(seen: Observed, records: Records) -> Decision:
         return Follow(stage, done)
     if finding := first(WHY_NOT_START, situation):
         return Hold(stage, done, finding, _held(situation, finding))
-    started, restores = _started(situation), published if stage is CONVERT else None
-    changes: dict[str, object] = {"kept": kept(seen.task, done, records)}
-    if restores is not None and record is not None:
+    started = _started(situation)
+    if stage is CONVERT and record is not None and record.key in keys.convert_keys(done.of(TRAIN)):
+        # it names the published version that has this network, if the graph turns out to be lost
         started = replace(started, output=record.output)
+    changes: dict[str, object] = {"kept": kept(seen.task, done, records)}
+    if restores is not None:
         target = published_at(seen.spec, restores).location
         changes["published"] = PublishedModel(
             target=target, uri=restores.uri, sha256=restores.sha256, size_bytes=restores.size_bytes
@@ -121,16 +125,26 @@ def settle(seen: Observed, records: Records, decision: Decision) -> Records:
         if record.stage is not stage and record.state is StageState.RUNNING
     ]
     match decision:
-        case Start(record=record) | Stop(record=record) | Hold(record=StageRecord() as record):
+        case Start(record=record):
+            return records.plus(*ended, *_forgiven(records, decision), record)
+        case Stop(record=record) | Hold(record=StageRecord() as record):
             return records.plus(*ended, record)
     return records.plus(*ended)
 
 
-def _due(task: Task, claim: Claim | None, records: Records, *, trains_again: bool) -> tuple[Stage[Any] | None, Outputs]:
-    """Return the stage that is due, None when all are finished, and the outputs of those before it. Without `trains_again`, convert
+def _forgiven(records: Records, start: Start) -> tuple[StageRecord, ...]:
+    """Return the record of convert without its failures, if train starts because the published version is lost."""
+    converted = records.get(CONVERT.name)
+    if start.stage is not TRAIN or converted is None or not lost(converted):
+        return ()
+    return (replace(converted, state=StageState.WAITING, failures=0, trouble=None, retry_at=None),)
+
+
+def _due(seen: Observed, records: Records, published: ModelStatus | None) -> tuple[Stage[Any] | None, Outputs]:
+    """Return the stage that is due, None when all are finished, and the outputs of those before it. With a `published` version, convert
     does not need the files of train.
     """
-    done = Outputs()
+    task, done = seen.task, Outputs()
     before: dict[StageName, Outputs] = {}
     for stage in STAGES:
         if not stage.wanted(task, done):
@@ -140,22 +154,26 @@ def _due(task: Task, claim: Claim | None, records: Records, *, trains_again: boo
         succeeded = record is not None and record.state is StageState.SUCCEEDED
         output = stage.parse(record.output) if record and succeeded else None
         if record is None or output is None or record.key != stage.key(task, done):
-            due = _first_with_lost_files(stage, claim, records, before, trains_again=trains_again)
+            due = _first_with_lost_files(stage, seen, records, before, published)
             return due, before[due.name]
         done = done.plus(stage, stage.for_task(output, task))
     return None, done
 
 
 def _first_with_lost_files(
-    stage: Stage[Any], claim: Claim | None, records: Records, wanted: Container[StageName], *, trains_again: bool
+    stage: Stage[Any],
+    seen: Observed,
+    records: Records,
+    wanted: Container[StageName],
+    published: ModelStatus | None,
 ) -> Stage[Any]:
     """Return the first stage whose files `stage` needs and that are lost; `stage` itself when none are."""
     for name in stage.reads:
-        if stage is CONVERT and name is StageName.TRAIN and not trains_again:
+        if stage is CONVERT and name is StageName.TRAIN and published is not None:
             continue
         record = records.get(name)
-        if name in wanted and (claim is None or record is None or record.claim_uid != claim.uid):
-            return _first_with_lost_files(stage_named(name), claim, records, wanted, trains_again=trains_again)
+        if name in wanted and (seen.claim is None or record is None or record.claim_uid != seen.claim.uid):
+            return _first_with_lost_files(stage_named(name), seen, records, wanted, published)
     return stage
 
 
@@ -175,7 +193,7 @@ def _started(at: Situation) -> StageRecord:
         state=StageState.RUNNING,
         attempt=attempt,
         run=names.run_name(at.seen.owner.name, at.stage, at.key, attempt),
-        settings=at.seen.settings.get(at.stage, ""),
+        settings=at.settings,
         started_at=at.seen.now,
         retry_token=at.seen.retry_token,
     )

@@ -182,6 +182,12 @@ class Observed:
         """Return the run of that name."""
         return next((run for run in self.runs if run.name == name), None)
 
+    def settings_of(self, stage: StageName, *, restores: bool = False) -> str:
+        """Return the hash of the settings that a run of a stage would be created with now. With `restores`, convert takes a
+        published model from its bucket: it has the pod and the access of compare then.
+        """
+        return self.settings.get(StageName.COMPARE if restores else stage, "")
+
     @property
     def task(self) -> Task:
         """The part that keys and input documents are made from."""

@@ -239,14 +239,14 @@ def _stage_run(seen: Observed, decision: Start) -> StageRun:
     record, stage, restores = decision.record, decision.stage, decision.restores
     bucket = published_at(seen.spec, restores) if restores else stage.bucket(seen.spec, seen.status.served)
     return StageRun(
-        record.run or "",
-        record.stage,
-        record.settings,
-        decision.document,
-        bucket,
-        stage.negatives_bucket(seen.spec),
-        stage.workers(seen.spec),
-        restores.version if restores else None,
+        name=record.run or "",
+        stage=record.stage,
+        settings=record.settings,
+        document=decision.document,
+        bucket=bucket,
+        negatives=stage.negatives_bucket(seen.spec),
+        workers=stage.workers(seen.spec),
+        restores=restores.version if restores else None,
     )
 
 

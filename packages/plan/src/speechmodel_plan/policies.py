@@ -28,6 +28,8 @@ class Situation:
     stage: StageName
     key: str
     record: StageRecord | None
+    settings: str
+    """Hash of the settings that are due."""
 
     @property
     def run(self) -> Run | None:
@@ -42,9 +44,7 @@ class Situation:
     @property
     def same(self) -> bool:
         """True when the record is about the key and the settings that are due."""
-        return (
-            self.record is not None and self.same_key and self.record.settings == self.seen.settings.get(self.stage, "")
-        )
+        return self.record is not None and self.same_key and self.record.settings == self.settings
 
     @property
     def retry_requested(self) -> bool:

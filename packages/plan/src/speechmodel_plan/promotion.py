@@ -111,10 +111,11 @@ def _gated(seen: Observed, done: Outputs, built: ModelStatus) -> Choice:
     if gate is None:
         passed = "spec.evaluation.gate is not set"
     else:
-        failed = "; ".join(_failures(gate, built, served, done, seen))
-        if failed:
-            remedy = "add recordings or train longer, or edit evaluation.gate"
-            message = f"version {built.version} is not promoted, so {_goes_on(seen)}: {failed}; {remedy}"
+        failures = tuple(_failures(gate, built, served, done, seen))
+        if failures:
+            failed = "; ".join(failure.message for failure in failures)
+            remedies = "; ".join(dict.fromkeys(failure.remedy for failure in failures))
+            message = f"version {built.version} is not promoted, so {_goes_on(seen)}: {failed}; {remedies}"
             verdict = Promotion(promoted=False, reason=Reason.QUALITY_GATE_FAILED, message=message)
             return Choice(served, _with(built, verdict), Trouble(Reason.QUALITY_GATE_FAILED, message))
         passed = f"it passed evaluation.gate with {_figures(built)}"
@@ -153,37 +154,48 @@ def _tried(seen: Observed, built: ModelStatus, passed: str) -> Choice:
     return Choice(promoted, promoted)
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """A limit that is not kept."""
+
+    message: str
+    """A sentence with both figures."""
+    remedy: str = "add recordings or train longer, or edit evaluation.gate"
+
+
 def _failures(
     gate: Gate, built: ModelStatus, served: ModelStatus | None, done: Outputs, seen: Observed
-) -> Iterator[str]:
-    """Yield a sentence with both figures for each limit that is not kept."""
+) -> Iterator[_Failure]:
+    """Yield each limit that is not kept."""
     wer, accepted = built.wer, built.false_accepts
     unknown = seen.server.version if seen.server and served is None and seen.server.version != built.version else None
     if gate.not_worse_than_serving and unknown:
-        yield (
-            f"version {unknown} is served, and the status has lost its figures, so they cannot be compared "
-            f"(set serving.pinnedVersion to {built.version} to serve it all the same)"
+        yield _Failure(
+            f"version {unknown} is served, and the status has lost its figures, so they cannot be compared",
+            f"set serving.pinnedVersion to {built.version}, or remove gate.notWorseThanServing",
         )
     if wer is None and (gate.max_wer is not None or (gate.not_worse_than_serving and served)):
-        yield "its WER was not measured, because there are no test clips (raise dataset.split.testPercent)"
+        yield _Failure("its WER was not measured, because there are no test clips (raise dataset.split.testPercent)")
     if wer is not None and gate.max_wer is not None and wer > gate.max_wer + ROUNDING:
-        yield f"its WER {wer:.1%} is above maxWER {gate.max_wer:.1%}"
+        yield _Failure(f"its WER {wer:.1%} is above maxWER {gate.max_wer:.1%}")
     if gate.max_false_accept is not None and accepted is None:
-        yield (
+        yield _Failure(
             "its false accepts were not measured, because there are no foreign test clips or it does not reject "
             "(see dataset.negatives and decoding.foreignSpeech)"
         )
     if gate.max_false_accept is not None and accepted is not None and accepted > gate.max_false_accept + ROUNDING:
-        yield f"it accepts {accepted:.1%} of foreign speech, which is above maxFalseAccept {gate.max_false_accept:.1%}"
+        limit = f"maxFalseAccept {gate.max_false_accept:.1%}"
+        yield _Failure(f"it accepts {accepted:.1%} of foreign speech, which is above {limit}")
     if served is None or gate.not_worse_than_serving is None or wer is None:
         return
     margin, before = gate.not_worse_than_serving.margin, _measured(seen, served, done)
     if before is None:
-        yield f"version {served.version} was not measured on the same clips, because there are none"
+        yield _Failure(f"version {served.version} was not measured on the same clips, because there are none")
     elif wer > before + margin + ROUNDING:
         allowed = f", and the margin is {margin:.1%}" if margin else ""
         clips = done.of(EVALUATE).clips
-        yield f"its WER {wer:.1%} is above {before:.1%} of version {served.version} on the same {clips} clips{allowed}"
+        figures = f"its WER {wer:.1%} is above {before:.1%} of version {served.version}"
+        yield _Failure(f"{figures} on the same {clips} clips{allowed}")
 
 
 def _measured(seen: Observed, served: ModelStatus, done: Outputs) -> float | None:

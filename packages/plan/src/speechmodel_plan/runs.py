@@ -26,7 +26,7 @@ def look_at_runs(seen: Observed) -> Records:
             run = seen.run(record.run)
             if run is not None and run.state is RunState.FAILED and run.exit_code == ExitCode.ARTEFACT_MISSING:
                 forgotten.update(stage.reads)
-            if run is None and (seen.spec.suspend or record.settings != seen.settings.get(stage.name, "")):
+            if run is None and (seen.spec.suspend or not _as_created_now(record, seen)):
                 # the operator stopped it and ended before it could record that
                 record = stopped(record, None, seen.now, Trouble(Reason.STOPPED, f"{record.run} was stopped"))
             else:
@@ -40,6 +40,12 @@ def look_at_runs(seen: Observed) -> Records:
 def _newest_run(runs: tuple[Run, ...], stage: StageName) -> Run | None:
     usable = [run for run in runs if run.stage is stage and run.state is not RunState.ENDING]
     return max(usable, key=lambda run: run.attempt, default=None)
+
+
+def _as_created_now(record: StageRecord, seen: Observed) -> bool:
+    """Return True if the run of a record has the settings that it would be created with now."""
+    restoring = record.stage is StageName.CONVERT and record.settings == seen.settings_of(record.stage, restores=True)
+    return restoring or record.settings == seen.settings_of(record.stage)
 
 
 def _adopted(record: StageRecord | None, run: Run | None) -> StageRecord | None:

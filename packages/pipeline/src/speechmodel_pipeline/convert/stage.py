@@ -41,9 +41,8 @@ TRIAL_CLIPS = 3
 def convert(task: ConvertInput) -> ConvertOutput:
     """Make the model in `exports/<key>/`, unless it is complete.
 
-    Raises ArtefactMissing when the graph or the clips are gone or changed, TryAgain (DownloadFailed) when a published model cannot be
-    read, and BadData
-    (ModelUnusable) when the graph is damaged, was exported with another alphabet, crashes the
+    Raises ArtefactMissing when the graph or the clips are gone or changed, TryAgain when a published model cannot be read (_restored)
+    or gives another model, and BadData (ModelUnusable) when the graph is damaged, was exported with another alphabet, crashes the
     runtime or cannot be run by it.
     """
     return once(Workspace(task.workspace).export(task.key), ConvertOutput, lambda folder: _make(task, folder))
@@ -66,34 +65,39 @@ def convert_file(source: Path, target: Path) -> MappedFile:
 
 def _make(task: ConvertInput, folder: Path) -> ConvertOutput:
     graph = Workspace(task.workspace).export(task.train_key) / GRAPH
-    if task.published is None or graph.is_file():
+    # with a published model, one that is damaged here is not trained for again
+    if task.published is None or (graph.is_file() and file_digest(graph) == task.graph_sha256):
         return _convert(task, require_file(graph), task.graph_sha256, folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix="published-") as name:
         made = _restored(task.published, Path(name))
         output = _convert(task, made, file_digest(made), folder)
     if output.model_sha256 != task.published.sha256:
         raise TryAgain(
-            Reason.DOWNLOAD_FAILED,
-            f"the graph in {task.published.uri} gives the model {output.model_sha256}, not {task.published.sha256}",
+            Reason.PUBLISHED_MODEL_LOST,
+            f"the model made from {task.published.uri} has the sha256 {output.model_sha256} instead of {task.published.sha256}, so it is "
+            "not used; after three failures the model is trained again",
         )
     return output
 
 
 def _restored(published: PublishedModel, folder: Path) -> Path:
-    """Return the graph of a published version. Raises TryAgain (DownloadFailed)."""
+    """Return the graph of a published version. Raises TryAgain: PublishedModelLost if the version is missing or damaged, DownloadFailed
+    or CredentialsMissing if S3 cannot be reached or rejects the request.
+    """
     from speechmodel_pipeline.s3.errors import (
         storage_errors,  # boto3 takes half a second to import, and is seldom needed
     )
     from speechmodel_pipeline.s3.objects import Bucket, split_uri
 
     model, graph = folder / MODEL, folder / GRAPH
-    with storage_errors(Reason.DOWNLOAD_FAILED, published.target):
+    lost = Reason.PUBLISHED_MODEL_LOST
+    with storage_errors(Reason.DOWNLOAD_FAILED, published.target, missing=lost):
         key = split_uri(published.uri)[1]
-        Bucket.connect(published.target).fetch(key, model, published.sha256, published.size_bytes)
+        Bucket.connect(published.target).fetch(key, model, published.sha256, published.size_bytes, damaged=lost)
     try:
         unmap(model, graph)
     except GraphDamaged as error:
-        raise TryAgain(Reason.DOWNLOAD_FAILED, str(error)) from error
+        raise TryAgain(lost, str(error)) from error
     model.unlink()
     return graph
 

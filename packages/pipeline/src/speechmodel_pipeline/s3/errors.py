@@ -24,6 +24,8 @@ from speechmodel_api.schema import S3Location
 from speechmodel_stagekit.errors import TryAgain
 
 PUBLISH = "publish.s3"
+MISSING = frozenset({"NoSuchKey", "NoSuchBucket"})
+"""Codes with which S3 answers a request for the content of an absent object. A 404 without a code is one of a proxy."""
 _SECRET = "in the Secret that {field}.secretRef names"  # noqa: S105 - a sentence, no secret
 _RIGHTS = f"allow this access key to {{rights}} there, or use another one {_SECRET}"
 _ADVICE = {
@@ -43,9 +45,12 @@ _OTHERWISE = "if the error persists, check the S3 service"
 
 
 @contextmanager
-def storage_errors(reason: Reason, location: S3Location, field: str = PUBLISH) -> Iterator[None]:
+def storage_errors(
+    reason: Reason, location: S3Location, field: str = PUBLISH, missing: Reason | None = None
+) -> Iterator[None]:
     """Turn the errors of boto3 into TryAgain with `reason`, and with the code and the message of
-    S3. `field` of the spec names the bucket. Without keys, the reason is CredentialsMissing.
+    S3. `field` of the spec names the bucket. Without keys, the reason is CredentialsMissing. An object or a bucket that does not
+    exist has the reason `missing` if it is given.
     """
     try:
         yield
@@ -53,7 +58,9 @@ def storage_errors(reason: Reason, location: S3Location, field: str = PUBLISH) -
         advice = _advice(f"give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY {_SECRET}", field)
         raise TryAgain(Reason.CREDENTIALS_MISSING, f"{where(location)}: {_plain(error)}; {advice}") from error
     except (ClientError, BotoCoreError, Boto3Error) as error:
-        raise TryAgain(reason, _explain(_root(error), location, field)) from error
+        root = _root(error)
+        absent = isinstance(root, ClientError) and error_code(root) in MISSING
+        raise TryAgain(missing if missing and absent else reason, _explain(root, location, field)) from error
 
 
 def error_code(error: ClientError) -> str:

@@ -196,12 +196,14 @@ class Bucket:
             advance(len(chunk))
         return digest.hexdigest()
 
-    def fetch(self, key: str, path: Path, sha256: str, size: int | None = None) -> bool:
+    def fetch(
+        self, key: str, path: Path, sha256: str, size: int | None = None, damaged: Reason = Reason.DOWNLOAD_FAILED
+    ) -> bool:
         """Fetch the object to `path`, which appears when it is complete. Return False when it was
         there already.
 
         With its `size` an interrupted download continues where it was, unless it has more bytes
-        than the object. Raises TryAgain when the object has another digest.
+        than the object. Raises TryAgain with the reason `damaged` when the object has another digest.
         """
         if path.is_file() and file_digest(path) == sha256:
             return False
@@ -218,7 +220,7 @@ class Bucket:
         if (found := file_digest(partial)) != sha256:
             partial.unlink()
             raise TryAgain(
-                Reason.DOWNLOAD_FAILED,
+                damaged,
                 f"{self.uri(key)} was downloaded with the sha256 {found}, not {sha256}; it is fetched again",
             )
         partial.replace(path)
