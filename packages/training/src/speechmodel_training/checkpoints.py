@@ -131,6 +131,20 @@ class CheckpointStore:
             log.info("removing %s, which is trained again", folder)
             shutil.rmtree(folder)
 
+    def prune(self, *, damaged: bool = True) -> None:
+        """Remove checkpoints that need not be kept. Before the first save, newest() must have found the damaged ones.
+
+        With `damaged` False, those that could not be read stay: it may have been one error of a shared volume.
+        """
+        states = self._states()
+        good = [folder for folder in self._newest_first() if folder in states]
+        kept = {*good[: self._keep], *by_dev_loss(states)[:1], *self._later_bests()}
+        if not damaged:
+            kept |= self._damaged
+        for folder in (*self._newest_first(), *best_epochs(self._folder)):
+            if folder not in kept:
+                shutil.rmtree(folder)
+
     def _write(
         self, kind: str, checkpoint: Checkpoint, require_good: Callable[[Tensors], None], given_up: threading.Event
     ) -> Path:
@@ -240,15 +254,6 @@ class CheckpointStore:
         if differences := self._facts.differences(state.facts):
             raise CheckpointMismatch(folder, differences)
         return state
-
-    def prune(self) -> None:
-        """Remove checkpoints that need not be kept. Before the first save, newest() must have found the damaged ones."""
-        states = self._states()
-        good = [folder for folder in self._newest_first() if folder in states]
-        kept = {*good[: self._keep], *by_dev_loss(states)[:1], *self._later_bests()}
-        for folder in (*self._newest_first(), *best_epochs(self._folder)):
-            if folder not in kept:
-                shutil.rmtree(folder)
 
     def _states(self) -> dict[Path, TrainingState]:
         """Return the state of every checkpoint that counts and is not known to be damaged."""

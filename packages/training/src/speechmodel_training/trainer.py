@@ -191,7 +191,8 @@ class Trainer:
                 "its own and name that in training.initFrom, or else remove them"
             )
         store.forget_later_bests()
-        store.prune()  # on a full volume, nothing can be saved before a lowered checkpoints.keep has made room
+        # on a full volume, nothing can be saved before a lowered checkpoints.keep has made room
+        store.prune(damaged=False)
         if checkpoint:
             self._learner.load(checkpoint.tensors)
             checkpoint.tensors.clear()  # training needs their memory
