@@ -376,7 +376,8 @@ def test_a_checkpoint_that_is_copied_into_a_lineage_with_its_own_is_named_in_the
     write_tensors(workspace.lineage / "train-8", tensors_of(GEOMETRY))
     run = workspace.run(attempt=2, key="33333333", maxEpochs=1)
     assert run.output.epoch == 1
-    assert "has checkpoints that are not read: train-8; to begin with one" in run.progress[-1]["warning"]
+    warning = run.progress[-1]["warning"]
+    assert "also has checkpoints of another program or training: train-8; move them to a folder outside of" in warning
 
 
 @pytest.mark.training
