@@ -275,10 +275,13 @@ def test_a_wrong_state_of_our_checkpoint_is_not_to_be_corrected(
     assert read_initial_checkpoint(tmp_path).weights_for(fresh, ALPHABET, 1).keys() == fresh.keys()
 
 
-def test_a_damaged_checkpoint_is_named(upstream: Path) -> None:
-    data = upstream / "best_dev-70.data-00000-of-00001"
-    data.write_bytes(data.read_bytes()[:1000])
-    with pytest.raises(InitialCheckpointUnusable, match="best_dev-70 cannot be used: it is damaged"):
+@pytest.mark.parametrize("ending", ["index", "data-00000-of-00001"])
+def test_a_damaged_checkpoint_is_named(ending: str, upstream: Path) -> None:
+    damaged = upstream / f"best_dev-70.{ending}"
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    with pytest.raises(
+        InitialCheckpointUnusable, match=r"(?s)best_dev-70 cannot be used: it is damaged: .*; choose another"
+    ):
         read_initial_checkpoint(upstream)
 
 

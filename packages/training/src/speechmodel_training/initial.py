@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 from speechmodel_api.workspace import ALPHABET
 from speechmodel_stagekit.alphabet import read_alphabet
 
@@ -20,7 +19,7 @@ from speechmodel_training.errors import InitialCheckpointUnusable, some_of
 from speechmodel_training.initial_places import prefix_at
 from speechmodel_training.learner import BETA_1, BETA_2, Tensors, average_of
 from speechmodel_training.network import CELL, GAMMA, Array, Geometry
-from speechmodel_training.tensor_files import UnreadableCheckpoint
+from speechmodel_training.tensor_files import UnreadableCheckpoint, damage_named, variables
 
 log = logging.getLogger(__name__)
 
@@ -194,15 +193,15 @@ def read_initial_checkpoint(path: Path, *, resume: bool = False) -> InitialCheck
     """
     place = prefix_at(path, newest=resume)
     try:
-        reader = tf.train.load_checkpoint(str(place))
-        found = reader.get_variable_to_shape_map()
+        reader, found = variables(place)
         names = [name for name in found if _WEIGHT.fullmatch(name)]
         averages = {} if resume else {name: average_of(name) for name in names if average_of(name) in found}
-        weights = {name: np.asarray(reader.get_tensor(averages.get(name, name)), np.float32) for name in names}
         wanted = _progress_of(names) if resume else []
-        progress = {name: _number(reader.get_tensor(name)) for name in wanted if name in found}
-    except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:  # the reader raises all of them
-        raise InitialCheckpointUnusable(place, [f"it is damaged: {error}"]) from error
+        with damage_named(place):
+            weights = {name: np.asarray(reader.get_tensor(averages.get(name, name)), np.float32) for name in names}
+            progress = {name: _number(reader.get_tensor(name)) for name in wanted if name in found}
+    except UnreadableCheckpoint as error:
+        raise InitialCheckpointUnusable(place, [f"it is damaged: {error.__cause__}"], _OTHER_CHECKPOINT) from error
     shapes = Geometry(1, 1).weight_shapes()
     if missing := sorted(set(shapes) - set(weights)):
         raise InitialCheckpointUnusable(
