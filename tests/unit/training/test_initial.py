@@ -1,6 +1,7 @@
 """The checkpoint that training begins with: ours and DeepSpeech's."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -366,11 +367,25 @@ def test_resuming_needs_the_steps_and_weights_and_moments_that_are_numbers(tmp_p
 @pytest.mark.training
 def test_a_resumed_training_counts_steps_on_and_epochs_from_0(workspace: Workspace) -> None:
     first = workspace.train(maxEpochs=1)
-    begun = {"maxEpochs": 1, "initFrom": str(workspace.lineage)}
-    second = workspace.train(**begun, resume=True, key="33333333", lineage="44444444")
+    second = workspace.train(
+        maxEpochs=1, initFrom=str(workspace.lineage), resume=True, key="33333333", lineage="44444444"
+    )
     assert (second.epoch, second.step) == (1, 2 * first.step)
-    without = workspace.train(**begun, key="55555555", lineage="66666666")
-    assert second.loss != without.loss, "it has moments"
+
+
+@pytest.mark.training
+def test_a_resumed_training_continues_with_the_moments(workspace: Workspace) -> None:
+    workspace.train(maxEpochs=1)
+    newest = max(workspace.lineage.glob("step-*"))
+    still = shutil.copytree(newest, workspace.path / "still")
+    tensors = read_tensors(newest / "model", tensor_shapes(Geometry(32, len(ALPHABET))))
+    zeros = {name: np.zeros_like(tensor) for name, tensor in tensors.items() if "/Adam" in name}
+    write_tensors(still / "model", tensors | zeros)
+    losses = [
+        workspace.train(maxEpochs=1, initFrom=str(folder), resume=True, key=key, lineage=key).loss
+        for folder, key in ((newest, "33333333"), (still, "44444444"))
+    ]
+    assert losses[0] != losses[1]
 
 
 @pytest.mark.training
