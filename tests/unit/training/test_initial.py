@@ -95,14 +95,22 @@ def test_for_another_alphabet_the_output_layer_keeps_the_labels_that_both_have(u
         np.testing.assert_array_equal(weights[name][..., -1], theirs[name][..., -1])  # the blank
 
 
-def test_an_alphabet_that_has_hardly_a_label_of_the_dataset_is_named(upstream: Path) -> None:
+def test_an_alphabet_that_has_less_than_half_of_the_datasets_labels_is_named(
+    upstream: Path, facts: LineageFacts
+) -> None:
     checkpoint = read_initial_checkpoint(upstream)
     assert list(checkpoint.warnings((*ALPHABET[3:], "ñ"), 0)) == []
     write_alphabet(upstream / "alphabet.txt", [label.upper() for label in ALPHABET])
     checkpoint = read_initial_checkpoint(upstream)
     (sentence,) = checkpoint.warnings(ALPHABET, 0)
     assert sentence.startswith("only 1 of the dataset's 16 labels are in the alphabet of the checkpoint of initFrom")
+    assert sentence.endswith("such as upper case, correct alphabet.txt beside the checkpoint")
     assert list(checkpoint.warnings(ALPHABET, 1)) == []
+    # a checkpoint of ours, whose alphabet.txt is not read
+    state = TrainingState(facts=facts.model_copy(update={"alphabet": checkpoint.alphabet}), attempt=1, target="1")
+    (upstream / "state.json").write_text(state.model_dump_json(by_alias=True), encoding="utf-8")
+    (sentence,) = read_initial_checkpoint(upstream).warnings(ALPHABET, 0)
+    assert sentence.endswith("so the other outputs begin with random weights")
 
 
 def test_sizes_that_differ_are_named_one_by_one(upstream: Path) -> None:

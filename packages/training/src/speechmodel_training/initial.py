@@ -55,6 +55,8 @@ class InitialCheckpoint:
     """Labels in order. None if nothing beside the checkpoint names them."""
     alphabet_problem: AlphabetProblem | None = None
     """None if the alphabet says what the outputs are, or if there is none."""
+    has_state: bool = False
+    """True if its labels are those in state.json, so that alphabet.txt is not read."""
     progress: Mapping[str, Array] | None = None
     """Averages, Adam's moments and scalars by their names in a checkpoint. None unless training resumes."""
 
@@ -144,13 +146,18 @@ class InitialCheckpoint:
         return mixed
 
     def warnings(self, alphabet: Sequence[str], drop_layers: int) -> Iterator[str]:
-        """Yield a sentence if the output layer is hardly that of the checkpoint, as its alphabet is another one."""
+        """Yield a sentence if the checkpoint's alphabet has less than half of these labels, and the output layer is kept."""
         common = [label for label in alphabet if label in (self.alphabet or alphabet)]
         if not drop_layers and 2 * len(common) < len(alphabet):
-            yield (
+            sentence = (
                 f"only {len(common)} of the dataset's {len(alphabet)} labels are in the alphabet of the checkpoint of initFrom, so the "
-                f"other outputs begin with random weights; correct its {ALPHABET} if it should have them, such as in lower case"
+                "other outputs begin with random weights"
             )
+            advice = (
+                "; if they are the same labels in another spelling, such as upper case, correct "
+                f"{ALPHABET} beside the checkpoint"
+            )
+            yield sentence if self.has_state else f"{sentence}{advice}"
 
     def _arranged(self, name: str, theirs: Array, absent: Array, alphabet: Sequence[str]) -> Array | None:
         """Return a tensor whose columns, in the output layer, are those of these labels; None if it has another shape.
@@ -221,8 +228,9 @@ def read_initial_checkpoint(path: Path, *, resume: bool = False) -> InitialCheck
             [f"it lacks {', '.join(absent)}"],
             "leave out resume, which needs them, to begin with its weights alone",
         )
-    alphabet, problem = _alphabet(place.parent, len(weights[f"{OUTPUT}/bias"]))
-    return InitialCheckpoint(place, weights, alphabet, problem, progress if resume else None)
+    has_state = (place.parent / "state.json").is_file()
+    alphabet, problem = _alphabet(place.parent, len(weights[f"{OUTPUT}/bias"]), has_state=has_state)
+    return InitialCheckpoint(place, weights, alphabet, problem, has_state, progress if resume else None)
 
 
 def _progress_of(weights: Sequence[str]) -> list[str]:
@@ -236,11 +244,11 @@ def _number(value: npt.NDArray[np.generic]) -> Array:
     return np.asarray(value, value.dtype if value.dtype.kind == "i" else np.float32)
 
 
-def _alphabet(folder: Path, outputs: int) -> tuple[tuple[str, ...] | None, AlphabetProblem | None]:
+def _alphabet(folder: Path, outputs: int, *, has_state: bool) -> tuple[tuple[str, ...] | None, AlphabetProblem | None]:
     """Return the alphabet in a folder, and why it cannot be that of so many outputs."""
     advice = _OTHER_CHECKPOINT
     try:
-        if (folder / "state.json").is_file():
+        if has_state:
             alphabet = read_state(folder).facts.alphabet
         elif (folder / ALPHABET).is_file():
             advice = f"correct {ALPHABET} in its folder"
