@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PROJECTS := $(wildcard packages/*/pyproject.toml operator/pyproject.toml tools/*/pyproject.toml)
 MEMBERS := $(PROJECTS:/pyproject.toml=)
 PYTHON ?= python3
-# Python keeps what it compiled, even where the environment forbids it: otherwise every program compiles TensorFlow anew, 15 s.
+# Python keeps what it compiled, even where the environment forbids it: otherwise every program compiles TensorFlow again, 15 s.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help

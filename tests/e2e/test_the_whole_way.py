@@ -129,7 +129,7 @@ def test_edits_of_a_served_model(
     caller = Caller(model, f"{space.target.registry}/speechops/pipeline:{space.target.tag}")
     first = model.status["model"]["version"]
     gate: Object = {"evaluation": {"gate": {"notWorseThanServing": {}}}}
-    model.kubectl.patch(model.name, {"training": {"maxEpochs": 1, "restartToken": "anew"}} | gate)
+    model.kubectl.patch(model.name, {"training": {"maxEpochs": 1, "restartToken": "again"}} | gate)
     stalled = model.until_condition("Stalled", reason="QualityGateFailed")
     assert f"of version {first} on the same" in stalled["message"]
     assert model.condition("Promoted")["reason"] == "QualityGateFailed"

@@ -34,7 +34,7 @@ def test_uploads_hold_no_more_memory_than_without_native(folder: VersionFolder, 
     clip = FIXTURES / "clips" / next(iter(HEARD))
 
     def refused() -> bool:
-        with ExitStack() as stack:  # anew each time, since the server ends uploads that take too long
+        with ExitStack() as stack:  # again each time, since the server ends uploads that take too long
             for _ in range(available_cpus()):
                 connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=HANGS)
                 stack.callback(connection.close)

@@ -286,16 +286,20 @@ def test_a_damaged_checkpoint_is_not_counted_among_those_kept(
     ]
 
 
-def test_fewer_checkpoints_are_kept_from_the_start_and_a_damaged_one_is_not_counted(
+def test_fewer_checkpoints_are_kept_from_the_start_and_one_that_cannot_be_read_stays_until_the_next_save(
     store: CheckpointStore, save: Save, ownership: Ownership, facts: LineageFacts
 ) -> None:
     save(1)
     save(2)
-    cut(ownership.folder / "step-000000002-epoch-000000-attempt-0001" / "model.data-00000-of-00001")
+    second, third = (ownership.folder / f"step-00000000{step}-epoch-000000-attempt-0001" for step in (2, 3))
+    shutil.copytree(second, third)
+    cut(third / "model.data-00000-of-00001")
     lowered = CheckpointStore(ownership, facts, keep=1)
-    assert newest_step(lowered) == 1
+    assert newest_step(lowered) == 2
+    lowered.prune(damaged=False)
+    assert folders(lowered, ownership) == [second.name, third.name]
     lowered.prune()
-    assert folders(lowered, ownership) == ["step-000000001-epoch-000000-attempt-0001"]
+    assert folders(lowered, ownership) == [second.name]
 
 
 def test_a_damaged_best_gives_way_to_the_next_best(store: CheckpointStore, save: Save, ownership: Ownership) -> None:

@@ -61,3 +61,12 @@ def test_the_use_of_the_cpus_is_that_of_all_processes_of_a_family(wait: Callable
         assert share is not None and share > 0
         process.communicate("\n")
     assert family_seconds() >= before + 0.4
+
+
+def test_the_use_of_the_cpus_is_0_when_a_process_is_killed_and_takes_the_time_of_its_own_along(
+    wait: Callable[[float], None],
+) -> None:
+    used = CpuUse(iter((9.0, 4.0)).__next__)
+    assert used.since_last() is None
+    wait(10)
+    assert used.since_last() == 0

@@ -1,6 +1,7 @@
 """The checkpoint that training begins with: ours and DeepSpeech's."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -94,14 +95,22 @@ def test_for_another_alphabet_the_output_layer_keeps_the_labels_that_both_have(u
         np.testing.assert_array_equal(weights[name][..., -1], theirs[name][..., -1])  # the blank
 
 
-def test_an_alphabet_that_has_hardly_a_label_of_the_dataset_is_named(upstream: Path) -> None:
+def test_an_alphabet_that_has_less_than_half_of_the_datasets_labels_is_named(
+    upstream: Path, facts: LineageFacts
+) -> None:
     checkpoint = read_initial_checkpoint(upstream)
     assert list(checkpoint.warnings((*ALPHABET[3:], "ñ"), 0)) == []
     write_alphabet(upstream / "alphabet.txt", [label.upper() for label in ALPHABET])
     checkpoint = read_initial_checkpoint(upstream)
     (sentence,) = checkpoint.warnings(ALPHABET, 0)
     assert sentence.startswith("only 1 of the dataset's 16 labels are in the alphabet of the checkpoint of initFrom")
+    assert sentence.endswith("such as upper case, correct alphabet.txt beside the checkpoint")
     assert list(checkpoint.warnings(ALPHABET, 1)) == []
+    # a checkpoint of ours, whose alphabet.txt is not read
+    state = TrainingState(facts=facts.model_copy(update={"alphabet": checkpoint.alphabet}), attempt=1, target="1")
+    (upstream / "state.json").write_text(state.model_dump_json(by_alias=True), encoding="utf-8")
+    (sentence,) = read_initial_checkpoint(upstream).warnings(ALPHABET, 0)
+    assert sentence.endswith("so the other outputs begin with random weights")
 
 
 def test_sizes_that_differ_are_named_one_by_one(upstream: Path) -> None:
@@ -275,10 +284,13 @@ def test_a_wrong_state_of_our_checkpoint_is_not_to_be_corrected(
     assert read_initial_checkpoint(tmp_path).weights_for(fresh, ALPHABET, 1).keys() == fresh.keys()
 
 
-def test_a_damaged_checkpoint_is_named(upstream: Path) -> None:
-    data = upstream / "best_dev-70.data-00000-of-00001"
-    data.write_bytes(data.read_bytes()[:1000])
-    with pytest.raises(InitialCheckpointUnusable, match="best_dev-70 cannot be used: it is damaged"):
+@pytest.mark.parametrize("ending", ["index", "data-00000-of-00001"])
+def test_a_damaged_checkpoint_is_named(ending: str, upstream: Path) -> None:
+    damaged = upstream / f"best_dev-70.{ending}"
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    with pytest.raises(
+        InitialCheckpointUnusable, match=r"(?s)best_dev-70 cannot be used: it is damaged: .*; choose another"
+    ):
         read_initial_checkpoint(upstream)
 
 
@@ -363,11 +375,25 @@ def test_resuming_needs_the_steps_and_weights_and_moments_that_are_numbers(tmp_p
 @pytest.mark.training
 def test_a_resumed_training_counts_steps_on_and_epochs_from_0(workspace: Workspace) -> None:
     first = workspace.train(maxEpochs=1)
-    begun = {"maxEpochs": 1, "initFrom": str(workspace.lineage)}
-    second = workspace.train(**begun, resume=True, key="33333333", lineage="44444444")
+    second = workspace.train(
+        maxEpochs=1, initFrom=str(workspace.lineage), resume=True, key="33333333", lineage="44444444"
+    )
     assert (second.epoch, second.step) == (1, 2 * first.step)
-    without = workspace.train(**begun, key="55555555", lineage="66666666")
-    assert second.loss != without.loss, "it has moments"
+
+
+@pytest.mark.training
+def test_a_resumed_training_continues_with_the_moments(workspace: Workspace) -> None:
+    workspace.train(maxEpochs=1)
+    newest = max(workspace.lineage.glob("step-*"))
+    still = shutil.copytree(newest, workspace.path / "still")
+    tensors = read_tensors(newest / "model", tensor_shapes(Geometry(32, len(ALPHABET))))
+    zeros = {name: np.zeros_like(tensor) for name, tensor in tensors.items() if "/Adam" in name}
+    write_tensors(still / "model", tensors | zeros)
+    losses = [
+        workspace.train(maxEpochs=1, initFrom=str(folder), resume=True, key=key, lineage=key).loss
+        for folder, key in ((newest, "33333333"), (still, "44444444"))
+    ]
+    assert losses[0] != losses[1]
 
 
 @pytest.mark.training
@@ -376,7 +402,8 @@ def test_a_checkpoint_that_is_copied_into_a_lineage_with_its_own_is_named_in_the
     write_tensors(workspace.lineage / "train-8", tensors_of(GEOMETRY))
     run = workspace.run(attempt=2, key="33333333", maxEpochs=1)
     assert run.output.epoch == 1
-    assert "has checkpoints that are not read: train-8; to begin with one" in run.progress[-1]["warning"]
+    warning = run.progress[-1]["warning"]
+    assert "also has checkpoints of another program or training: train-8; move them to a folder outside of" in warning
 
 
 @pytest.mark.training

@@ -26,6 +26,7 @@ from speechmodel_training.learner import Batch, tensor_shapes
 from speechmodel_training.network import Geometry
 from speechmodel_training.schedule import ClipIndexes
 from speechmodel_training.tensor_files import read_tensors, write_tensors
+from speechmodel_training.trainer import Trainer
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
 from .conftest import ALPHABET, Row, Workspace
@@ -105,6 +106,23 @@ def test_a_stop_saves_its_state_although_the_checkpoint_that_it_gives_up_finds_t
     with pytest.raises(Stopped, match="1 epochs finished, step 6"):
         workspace.train()
     assert [read_state(folder).step for folder in workspace.lineage.glob("step-*")] == [6]
+
+
+def test_a_checkpoint_that_could_not_be_read_once_is_continued_by_the_next_attempt(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for epochs in (1, 2):
+        workspace.train(maxEpochs=epochs, attempt=epochs, key=f"{epochs:08}")
+    index = max(workspace.lineage.glob("step-*")) / "model.index"
+    away = index.rename(index.with_name("unreadable"))
+    with monkeypatch.context() as killed:
+        killed.setattr(Trainer, "run", lambda _: (_ for _ in ()).throw(OSError("killed here")))
+        with pytest.raises(OSError, match="killed here"):
+            workspace.train(maxEpochs=3, attempt=3, key="00000003")
+    away.rename(index)
+    capsys.readouterr()
+    workspace.train(maxEpochs=3, attempt=4, key="00000003")
+    assert TrainProgress.model_validate_json(capsys.readouterr().out.splitlines()[0]).epoch == 2
 
 
 def test_a_stopped_run_that_stops_early_on_a_plateau_goes_on_as_if_nothing_had_happened(

@@ -30,12 +30,12 @@ def sentences(schedule: Schedule | None = None, *, changed: dict[str, Any] | Non
     [
         (
             {"workers": 16},
-            "numWorkers is 16, but a batch has 8 clips, so 8 of the workers compute nothing of use; lower",
+            "numWorkers is 16, but a batch has 8 clips, so 8 of the workers have nothing to compute; lower",
         ),
         ({"workers": 16, "clips": 3}, "numWorkers is 16, but a batch has 3 clips, so 13 of the workers"),
         (
             {"workers": 5},
-            "numWorkers is 5, but a batch has 8 clips, so workers have only one of them; lower numWorkers or",
+            "numWorkers is 5, but a batch has 8 clips, so some workers get only one clip; lower numWorkers or",
         ),
         (
             {"dev_clips": 0, "early_stop": EarlyStop()},

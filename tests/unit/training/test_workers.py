@@ -111,7 +111,7 @@ def moments(kills: int) -> list[list[Moment]]:
 def test_two_workers_that_are_killed_again_and_again_end_with_the_weights_of_undisturbed_ones(
     make_workspace: Callable[[str], Workspace], rows: list[Row]
 ) -> None:
-    """Kill each of them and both, or as often as the environment variable SPEECHMODEL_KILLS says: 20 take minutes."""
+    """Kill the first worker, the second one, and both; or as often as SPEECHMODEL_KILLS says, where 20 take minutes."""
     undisturbed, killed = (small(make_workspace(name), rows) for name in ("undisturbed", "killed"))
     kills = moments(int(os.environ.get("SPEECHMODEL_KILLS", "3")))
     most = sum(max(moment.steps or 0 for moment in attempt) for attempt in kills)

@@ -11,7 +11,7 @@ Free text never shows it."""
 
 def spoken(labels: Sequence[str]) -> list[int]:
     """Return the places of `labels` that are not the catch-all label, nor a space that it leaves behind: at
-    either end, or two in a row. Without a catch-all label, all places are returned, but none of spaces alone.
+    either end, or two in a row. Without a catch-all label, all places are returned, or none if every label is a space.
     """
     if CATCH_ALL not in labels:
         return list(range(len(labels))) if any(label != " " for label in labels) else []

@@ -368,8 +368,8 @@ class Reason(StrEnum):
         Severity.ERROR,
         "The checkpoint belongs to another network or dataset, or the folder of the lineage has only checkpoints of another program. The "
         "message names each difference.",
-        "Restore the old value, or change training.restartToken to train from scratch. Move checkpoints of another program to a folder of "
-        "their own, and name it in training.initFrom.",
+        "Restore the old value, or change training.restartToken to train from scratch. Move checkpoints of another program to a folder "
+        "outside of the lineage's, and name it in training.initFrom.",
     )
 
     INIT_FROM_UNUSABLE = (

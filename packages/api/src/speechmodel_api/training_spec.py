@@ -122,9 +122,9 @@ class InitFrom(ApiModel, json_schema_extra=cel(ONE_SOURCE_RULE, ONE_SOURCE_MESSA
     resume: bool = False
     """If true, training also continues with the checkpoint's optimizer steps and Adam's moments, and with
     the weights of its last step instead of their averages. Of several checkpoints, the newest is used.
-    Epochs, the schedule and its rates begin anew. Labels that the checkpoint lacks begin with random
-    weights and moments of 0. It needs dropLayers 0. If false, the weights alone are taken over. Defaults
-    to false."""
+    Epochs and the schedule of the learning rate start again at 0. Labels that the checkpoint lacks begin
+    with random weights and moments of 0. dropLayers must be 0. If false, the weights alone are taken over.
+    Defaults to false."""
 
     def model_post_init(self, context: Any, /) -> None:
         """Apply the CEL rules to manifests that do not pass through an API server."""

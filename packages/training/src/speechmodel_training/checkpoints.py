@@ -17,7 +17,7 @@ and after the epoch was measured. The newest few are kept, and the one with the 
 until there is a better one. A best epoch that is later than the newest checkpoint does not count: training continues before
 it, perhaps with other settings.
 
-Other checkpoints in the lineage's folder are not read. training.initFrom continues them from a folder of their own.
+Other checkpoints in the lineage's folder are not read. training.initFrom continues them from a folder outside of it.
 """
 
 import logging
@@ -35,7 +35,7 @@ from speechmodel_stagekit.alphabet import write_alphabet
 from speechmodel_stagekit.durable import sync, sync_folder
 
 from speechmodel_training.best_epochs import BEST, best_epochs, by_dev_loss, later_bests, latest_first
-from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, ForeignCheckpoints
+from speechmodel_training.errors import CheckpointMismatch, CheckpointsDamaged, ForeignCheckpoints, some_of
 from speechmodel_training.learner import Tensors, average_of, tensor_shapes
 from speechmodel_training.ownership import Ownership
 from speechmodel_training.state import LineageFacts, TrainingState
@@ -51,9 +51,9 @@ log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d{9,})-epoch-(\d{6,})-attempt-(\d{4,})")
 _PREFIX = "model"
-_RESUME = (
-    "Move them to a folder of their own and name it in training.initFrom, with resume: true to continue their steps and moments "
-    "too; or remove them to train from scratch"
+_ADVICE = (
+    "move them to a folder outside of this one and name it in training.initFrom, with resume: true to continue their steps and "
+    "moments too, or remove them"
 )
 _UPSTREAM_POINTERS = "checkpoint", "best_dev_checkpoint"
 """Files in which upstream looks for a checkpoint, with --load_train last and best. They name it relative to the
@@ -131,6 +131,20 @@ class CheckpointStore:
             log.info("removing %s, which is trained again", folder)
             shutil.rmtree(folder)
 
+    def prune(self, *, damaged: bool = True) -> None:
+        """Remove checkpoints that need not be kept. Before the first save, newest() must have found the damaged ones.
+
+        With `damaged` False, those that could not be read stay: it may have been one error of a shared volume.
+        """
+        states = self._states()
+        good = [folder for folder in self._newest_first() if folder in states]
+        kept = {*good[: self._keep], *by_dev_loss(states)[:1], *self._later_bests()}
+        if not damaged:
+            kept |= self._damaged
+        for folder in (*self._newest_first(), *best_epochs(self._folder)):
+            if folder not in kept:
+                shutil.rmtree(folder)
+
     def _write(
         self, kind: str, checkpoint: Checkpoint, require_good: Callable[[Tensors], None], given_up: threading.Event
     ) -> Path:
@@ -175,7 +189,7 @@ class CheckpointStore:
         if folders:
             return self._first_readable(folders, self._read)
         if foreign := self.foreign():
-            raise ForeignCheckpoints(self._folder, foreign, "they are not read here", _RESUME)
+            raise ForeignCheckpoints(self._folder, foreign, f"{_ADVICE} to train from scratch")
         return None
 
     def foreign(self) -> list[str]:
@@ -187,6 +201,11 @@ class CheckpointStore:
         prefixes = (index.relative_to(self._folder).with_suffix("") for index in found)
         visible = (each for each in prefixes if not any(part.startswith(".") for part in each.parts))
         return sorted(str(each) for each in visible if not _is_ours(each.parts[0]))
+
+    def warnings(self) -> Iterator[str]:
+        """Yield a sentence if there are other checkpoints, which are not read, beside those of the lineage."""
+        if foreign := self.foreign():
+            yield f"{self._folder} also has checkpoints of another program or training: {some_of(foreign)}; {_ADVICE}"
 
     def newest_averages(self) -> Checkpoint | None:
         """Return what newest() returns, but only its averages, by the names of the weights."""
@@ -240,15 +259,6 @@ class CheckpointStore:
         if differences := self._facts.differences(state.facts):
             raise CheckpointMismatch(folder, differences)
         return state
-
-    def prune(self) -> None:
-        """Remove checkpoints that need not be kept. Before the first save, newest() must have found the damaged ones."""
-        states = self._states()
-        good = [folder for folder in self._newest_first() if folder in states]
-        kept = {*good[: self._keep], *by_dev_loss(states)[:1], *self._later_bests()}
-        for folder in (*self._newest_first(), *best_epochs(self._folder)):
-            if folder not in kept:
-                shutil.rmtree(folder)
 
     def _states(self) -> dict[Path, TrainingState]:
         """Return the state of every checkpoint that counts and is not known to be damaged."""

@@ -53,13 +53,16 @@ class CpuUse:
         self._before: tuple[float, float] | None = None
 
     def since_last(self) -> float | None:
-        """Return the share of the CPUs' time that was used since the last call, from 0 to 1; None at the first one."""
+        """Return the share of the CPUs' time that was used since the last call, from 0 to 1; None at the first one.
+
+        The time of a family falls when a process is killed before it has waited for those that it started.
+        """
         before, now = self._before, (self._processor_seconds(), time.monotonic())
         self._before = now
         if before is None:
             return None
         used, passed = now[0] - before[0], now[1] - before[1]
-        return round(min(used / max(passed, 1e-3) / self._cpus, 1.0), 3)
+        return round(min(max(used, 0.0) / max(passed, 1e-3) / self._cpus, 1.0), 3)
 
 
 def family_seconds() -> float:

@@ -15,7 +15,7 @@ BadConfiguration              78
 +-- LossDiverged              the loss became NaN or infinite
 +-- CheckpointsDamaged        no checkpoint of the lineage can be read
 +-- CheckpointMismatch        the checkpoint is of another network or dataset
-+-- ForeignCheckpoints        the folder has only checkpoints of another program or lineage, which it does not continue
++-- ForeignCheckpoints        the folder has only checkpoints of another program or lineage, which are not continued there
 +-- InitialCheckpointUnusable the checkpoint of initFrom cannot be read or used
 """
 
@@ -147,10 +147,10 @@ class CheckpointMismatch(BadConfiguration):
 class ForeignCheckpoints(BadConfiguration):
     """The folder of a lineage has only checkpoints of another program or lineage, which are not continued there."""
 
-    def __init__(self, folder: Path, names: Sequence[str], problem: str, advice: str) -> None:
+    def __init__(self, folder: Path, names: Sequence[str], advice: str) -> None:
         super().__init__(
             Reason.CHECKPOINT_MISMATCH,
-            f"{folder} has checkpoints of another program or training: {some_of(names)}; {problem}. {advice}",
+            f"{folder} has checkpoints of another program or training: {some_of(names)}; {advice}",
         )
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 from speechmodel_api.workspace import ALPHABET
 from speechmodel_stagekit.alphabet import read_alphabet
 
@@ -20,7 +19,7 @@ from speechmodel_training.errors import InitialCheckpointUnusable, some_of
 from speechmodel_training.initial_places import prefix_at
 from speechmodel_training.learner import BETA_1, BETA_2, Tensors, average_of
 from speechmodel_training.network import CELL, GAMMA, Array, Geometry
-from speechmodel_training.tensor_files import UnreadableCheckpoint
+from speechmodel_training.tensor_files import UnreadableCheckpoint, damage_named, variables
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +55,8 @@ class InitialCheckpoint:
     """Labels in order. None if nothing beside the checkpoint names them."""
     alphabet_problem: AlphabetProblem | None = None
     """None if the alphabet says what the outputs are, or if there is none."""
+    has_state: bool = False
+    """True if its labels are those in state.json, so that alphabet.txt is not read."""
     progress: Mapping[str, Array] | None = None
     """Averages, Adam's moments and scalars by their names in a checkpoint. None unless training resumes."""
 
@@ -145,13 +146,18 @@ class InitialCheckpoint:
         return mixed
 
     def warnings(self, alphabet: Sequence[str], drop_layers: int) -> Iterator[str]:
-        """Yield a sentence if the output layer is hardly that of the checkpoint, as its alphabet is another one."""
+        """Yield a sentence if the checkpoint's alphabet has less than half of these labels, and the output layer is kept."""
         common = [label for label in alphabet if label in (self.alphabet or alphabet)]
         if not drop_layers and 2 * len(common) < len(alphabet):
-            yield (
+            sentence = (
                 f"only {len(common)} of the dataset's {len(alphabet)} labels are in the alphabet of the checkpoint of initFrom, so the "
-                f"other outputs begin with random weights; correct its {ALPHABET} if it should have them, such as in lower case"
+                "other outputs begin with random weights"
             )
+            advice = (
+                "; if they are the same labels in another spelling, such as upper case, correct "
+                f"{ALPHABET} beside the checkpoint"
+            )
+            yield sentence if self.has_state else f"{sentence}{advice}"
 
     def _arranged(self, name: str, theirs: Array, absent: Array, alphabet: Sequence[str]) -> Array | None:
         """Return a tensor whose columns, in the output layer, are those of these labels; None if it has another shape.
@@ -194,15 +200,15 @@ def read_initial_checkpoint(path: Path, *, resume: bool = False) -> InitialCheck
     """
     place = prefix_at(path, newest=resume)
     try:
-        reader = tf.train.load_checkpoint(str(place))
-        found = reader.get_variable_to_shape_map()
+        reader, found = variables(place)
         names = [name for name in found if _WEIGHT.fullmatch(name)]
         averages = {} if resume else {name: average_of(name) for name in names if average_of(name) in found}
-        weights = {name: np.asarray(reader.get_tensor(averages.get(name, name)), np.float32) for name in names}
         wanted = _progress_of(names) if resume else []
-        progress = {name: _number(reader.get_tensor(name)) for name in wanted if name in found}
-    except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:  # the reader raises all of them
-        raise InitialCheckpointUnusable(place, [f"it is damaged: {error}"]) from error
+        with damage_named(place):
+            weights = {name: np.asarray(reader.get_tensor(averages.get(name, name)), np.float32) for name in names}
+            progress = {name: _number(reader.get_tensor(name)) for name in wanted if name in found}
+    except UnreadableCheckpoint as error:
+        raise InitialCheckpointUnusable(place, [f"it is damaged: {error.__cause__}"], _OTHER_CHECKPOINT) from error
     shapes = Geometry(1, 1).weight_shapes()
     if missing := sorted(set(shapes) - set(weights)):
         raise InitialCheckpointUnusable(
@@ -222,8 +228,9 @@ def read_initial_checkpoint(path: Path, *, resume: bool = False) -> InitialCheck
             [f"it lacks {', '.join(absent)}"],
             "leave out resume, which needs them, to begin with its weights alone",
         )
-    alphabet, problem = _alphabet(place.parent, len(weights[f"{OUTPUT}/bias"]))
-    return InitialCheckpoint(place, weights, alphabet, problem, progress if resume else None)
+    has_state = (place.parent / "state.json").is_file()
+    alphabet, problem = _alphabet(place.parent, len(weights[f"{OUTPUT}/bias"]), has_state=has_state)
+    return InitialCheckpoint(place, weights, alphabet, problem, has_state, progress if resume else None)
 
 
 def _progress_of(weights: Sequence[str]) -> list[str]:
@@ -237,11 +244,11 @@ def _number(value: npt.NDArray[np.generic]) -> Array:
     return np.asarray(value, value.dtype if value.dtype.kind == "i" else np.float32)
 
 
-def _alphabet(folder: Path, outputs: int) -> tuple[tuple[str, ...] | None, AlphabetProblem | None]:
+def _alphabet(folder: Path, outputs: int, *, has_state: bool) -> tuple[tuple[str, ...] | None, AlphabetProblem | None]:
     """Return the alphabet in a folder, and why it cannot be that of so many outputs."""
     advice = _OTHER_CHECKPOINT
     try:
-        if (folder / "state.json").is_file():
+        if has_state:
             alphabet = read_state(folder).facts.alphabet
         elif (folder / ALPHABET).is_file():
             advice = f"correct {ALPHABET} in its folder"

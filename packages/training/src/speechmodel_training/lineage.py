@@ -38,7 +38,7 @@ class Lineage:
     """Checkpoint of `initFrom` that a lineage without one of its own begins with. None for random weights, and
     when there is one of its own."""
     warnings: tuple[str, ...]
-    """Sentences for people about that checkpoint."""
+    """Warnings about the checkpoint of initFrom, for the status."""
     ownership: Ownership
     store: CheckpointStore
 

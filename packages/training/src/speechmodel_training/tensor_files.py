@@ -68,7 +68,7 @@ def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
     Raises UnreadableCheckpoint when one is missing or damaged, CheckpointMismatch when one has
     another shape.
     """
-    reader, found = _variables(prefix)
+    reader, found = variables(prefix)
     if missing := sorted(set(shapes) - set(found)):
         raise UnreadableCheckpoint(f"{prefix} lacks {', '.join(missing)}")
     differences = [
@@ -79,7 +79,7 @@ def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
     if differences:
         raise CheckpointMismatch(prefix, differences)
     types = reader.get_variable_to_dtype_map()
-    with _damage_named(prefix), tf.device("CPU:0"):
+    with damage_named(prefix), tf.device("CPU:0"):
         names = list(shapes)
         restored = tf.raw_ops.RestoreV2(
             prefix=str(prefix),
@@ -90,15 +90,16 @@ def read_tensors(prefix: Path, shapes: dict[str, tuple[int, ...]]) -> Tensors:
         return {name: np.asarray(tensor) for name, tensor in zip(names, restored, strict=True)}
 
 
-def _variables(prefix: Path) -> tuple[Any, dict[str, list[int]]]:
+def variables(prefix: Path) -> tuple[Any, dict[str, list[int]]]:
     """Return a checkpoint's reader, and the shapes of its variables by name. Raises UnreadableCheckpoint."""
-    with _damage_named(prefix):
+    with damage_named(prefix):
         reader = tf.train.load_checkpoint(str(prefix))
         return reader, reader.get_variable_to_shape_map()
 
 
 @contextmanager
-def _damage_named(prefix: Path) -> Iterator[None]:
+def damage_named(prefix: Path) -> Iterator[None]:
+    """Turn errors of TensorFlow's reader into UnreadableCheckpoint."""
     try:
         yield
     except (tf.errors.OpError, IndexError, ValueError, RuntimeError) as error:  # the reader raises all of them

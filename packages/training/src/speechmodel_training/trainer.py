@@ -29,7 +29,7 @@ from speechmodel_training.checkpoints import Checkpoint, CheckpointStore
 from speechmodel_training.clocks import Clock, CpuUse, Pace
 from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.device import missing_gpu
-from speechmodel_training.errors import LossDiverged, WorkerLost, some_of
+from speechmodel_training.errors import LossDiverged, WorkerLost
 from speechmodel_training.gpus import GpuUse
 from speechmodel_training.greedy import WordErrors, greedy_texts
 from speechmodel_training.history import History
@@ -93,7 +93,7 @@ class Trainer:
         warnings: Sequence[str] = (),
     ) -> None:
         """The first worker has a store, and the checkpoint that training begins with if the store has none; the others receive
-        what it read. It reports `warnings` as long as it runs. Raises WorkerLost and Stopped.
+        what it read. `warnings` are shown in the status while this run lasts. Raises WorkerLost and Stopped.
         """
         self._training_set = training_set
         self._workers = workers
@@ -185,13 +185,11 @@ class Trainer:
     def _begin(self, store: CheckpointStore, initial: Checkpoint | None) -> None:
         """Continue from the newest checkpoint, or from the initial one, or begin with random weights."""
         checkpoint = store.newest() or initial
-        if foreign := store.foreign():
-            self._warn(
-                f"{store.folder} also has checkpoints that are not read: {some_of(foreign)}; to begin with one, move it to a folder of "
-                "its own and name that in training.initFrom, or else remove them"
-            )
+        for sentence in store.warnings():
+            self._warn(sentence)
         store.forget_later_bests()
-        store.prune()  # on a full volume, nothing can be saved before a lowered checkpoints.keep has made room
+        # on a full volume, nothing can be saved before a lowered checkpoints.keep has made room
+        store.prune(damaged=False)
         if checkpoint:
             self._learner.load(checkpoint.tensors)
             checkpoint.tensors.clear()  # training needs their memory

@@ -1,4 +1,4 @@
-"""Settings that have no effect, or not the one that they have elsewhere, with the dataset or with other settings."""
+"""Settings that have no effect, or another one than usual, with the dataset or with other settings."""
 
 from collections.abc import Iterator, Sequence
 
@@ -38,15 +38,15 @@ def unused_settings(
 
 
 def _idle_workers(workers: int, batch_size: int) -> Iterator[str]:
-    """Yield a sentence if some workers have no clip of a batch, or some only one."""
+    """Yield a sentence if workers get no clip of a batch, or only one."""
     advice = "lower numWorkers or raise batchSize"
     if workers > batch_size:
         yield (
-            f"numWorkers is {workers}, but a batch has {batch_size} clips, so {workers - batch_size} of the workers compute nothing of "
-            f"use; {advice}"
+            f"numWorkers is {workers}, but a batch has {batch_size} clips, so {workers - batch_size} of the workers have nothing to "
+            f"compute; {advice}"
         )
     elif workers > 1 and 2 * workers > batch_size:
-        yield f"numWorkers is {workers}, but a batch has {batch_size} clips, so workers have only one of them; {advice}"
+        yield f"numWorkers is {workers}, but a batch has {batch_size} clips, so some workers get only one clip; {advice}"
 
 
 def _waiting(settings: LearningSettings, schedule: Schedule, dev_clips: int) -> Iterator[str]:

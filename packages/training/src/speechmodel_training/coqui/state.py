@@ -29,10 +29,9 @@ BEST_NAME = f"{BEST}/model"
 """Name of the best checkpoint in the folder of the lineage."""
 DAMAGED = "damaged-"
 """Start of the names of checkpoints that could not be read."""
-_ONLY_ITS_OWN = "the engine CoquiSTT continues only its own"
 _ADVICE = (
-    "Move them away to train from scratch, or set training.engine to Native and name them in training.initFrom, with resume: true "
-    "to continue their steps and moments too"
+    "the engine CoquiSTT continues only its own: move them away to train from scratch, or set training.engine to Native and name "
+    "them in training.initFrom, with resume: true to continue their steps and moments too"
 )
 _STATE = "coqui.json"
 _INDEX = re.compile(r"(train-\d+)\.index")
@@ -95,8 +94,8 @@ def read_state(folder: Path) -> CoquiState:
     try:
         return CoquiState.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        if foreign := sorted(index.stem for index in folder.glob("*.index")):
-            raise ForeignCheckpoints(folder, foreign, _ONLY_ITS_OWN, _ADVICE) from None
+        if foreign := sorted(index.stem for index in folder.glob("[!.]*.index")):
+            raise ForeignCheckpoints(folder, foreign, _ADVICE) from None
         return CoquiState()
     except ValidationError as error:
         raise CheckpointsDamaged(folder, [f"{path} is damaged: {error}"]) from error
