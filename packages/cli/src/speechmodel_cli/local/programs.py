@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from speechmodel_api.base import Document
 from speechmodel_api.credentials import NEGATIVES, SIGNING_KEY
 from speechmodel_api.stages.contract import INPUT_VARIABLE, RESULT_VARIABLE, StageError, StageResult
+from speechmodel_api.stages.convert import ConvertInput, PublishedModel
 from speechmodel_api.stages.evaluate import CompareInput
 from speechmodel_api.stages.publish import FetchInput, PublishInput
 
@@ -34,14 +35,23 @@ def environment(document: Document, result: Path, access: Access | None = None) 
 
     Only publish receives the private key of publish.signing.
     """
-    if isinstance(document, PublishInput | FetchInput | CompareInput) and access is not None:
-        target = document.target.model_copy(update={"endpoint": access.endpoint})
-        document = document.model_copy(update={"target": target})
+    if access is not None:
+        document = _reachable(document, access.endpoint)
     text = document.model_dump_json(by_alias=True, exclude_none=True)
     ours = {INPUT_VARIABLE: text, RESULT_VARIABLE: str(result)}
     if isinstance(document, PublishInput) and SIGNING_KEY in os.environ:
         ours[SIGNING_KEY] = os.environ[SIGNING_KEY]
     return inherited(access.environment if access else {}) | ours
+
+
+def _reachable(document: Document, endpoint: str | None) -> Document:
+    """Return the document with the endpoint where the bucket of published versions is reached now."""
+    changes: dict[str, object] = {}
+    if isinstance(document, PublishInput | FetchInput | CompareInput | PublishedModel):
+        changes["target"] = document.target.model_copy(update={"endpoint": endpoint})
+    if isinstance(document, ConvertInput) and document.published is not None:
+        changes["published"] = _reachable(document.published, endpoint)
+    return document.model_copy(update=changes)
 
 
 def reported_error(result: Path) -> StageError | None:
