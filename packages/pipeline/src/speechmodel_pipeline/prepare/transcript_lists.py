@@ -60,10 +60,8 @@ def _row(row: Row, separator: str) -> Row:
     value, spoken = row.cells[VALUE], ""
     if separator != ":" and separator in value:
         texts = [cell for each in value.split(separator) if not _NUMBER.fullmatch(cell := each.strip())]
-        value, spoken = (
-            texts[0] if texts else "",
-            BAR.join(texts[1:]),
-        )  # of several, a person has to choose: a bar is refused
+        value = texts[0] if texts else ""
+        spoken = BAR.join(texts[1:])  # of several, a person has to choose: a bar is refused
     return Row(row.line, {ID: row.cells[KEY], TEXT: value, NORMALISED: spoken})
 
 
