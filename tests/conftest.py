@@ -25,6 +25,7 @@ hypothesis.settings.load_profile("project")
 E2E = Path(__file__).parent / "e2e"
 TOGETHER = {
     "a cluster": (
+        "tests/e2e/test_an_upgrade",
         "tests/e2e/test_the_whole_way",
         "tests/e2e/test_interruptions",
         "tests/e2e/test_conflicts",

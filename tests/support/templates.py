@@ -63,3 +63,12 @@ BAD_VOLUMES: list[tuple[dict[str, Any], str]] = [
     ),
 ]
 """Pod templates that are refused, with a part of the sentence or the field that it names."""
+
+ROOT_CAS: dict[str, Any] = {
+    "volumes": [
+        {"name": "cas", "configMap": {"name": "kube-root-ca.crt"}},
+        {"name": "shm", "emptyDir": {"medium": "Memory"}},
+    ],
+    "volumeMounts": [{"name": "cas", "mountPath": "/mnt/cas"}, {"name": "shm", "mountPath": "/dev/shm"}],
+}
+"""Volumes that every namespace can have: Kubernetes makes this ConfigMap in each."""
