@@ -93,14 +93,6 @@ soak: export PYTHONPATH := tests
 soak: $(VENV)/.ready ## the operator for MINUTES (10; a day is 1440), on a way to the API server that has faults
 	@$(BIN)/python -W ignore -m bench.soak $(MINUTES)
 
-.PHONY: kueue
-kueue: $(VENV)/.ready packages ## the tests with a real Kueue, which is built first (once, 15 minutes)
-	@$(BIN)/pytest tests/e2e/kueue.py $(ARGS)
-
-.PHONY: upgrade
-upgrade: $(VENV)/.ready packages ## upgrade from an earlier version while a model trains; builds the images of both first
-	@$(BIN)/pytest tests/e2e/upgrade.py $(ARGS)
-
 .PHONY: arm64
 arm64: $(VENV)/.ready packages ## build the images for arm64 and run their programs, by qemu (a quarter of an hour the first time)
 	@$(BIN)/pytest tests/integration/inference/arm64_images.py $(ARGS)

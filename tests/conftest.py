@@ -25,6 +25,7 @@ hypothesis.settings.load_profile("project")
 E2E = Path(__file__).parent / "e2e"
 TOGETHER = {
     "a cluster": (
+        "tests/e2e/test_an_upgrade",
         "tests/e2e/test_the_whole_way",
         "tests/e2e/test_interruptions",
         "tests/e2e/test_conflicts",
@@ -129,13 +130,16 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Report the seconds of docs/promises.md that were seen, and the tests that were left out."""
+    """Report the seconds of docs/promises.md that were seen, and what was left out: tests, and what .ci/run could not do."""
     reports = [report for group in terminalreporter.stats.values() for report in group]
     seen = [text for report in reports for name, text in getattr(report, "user_properties", ()) if name == "promise"]
     if seen:
         terminalreporter.section("promises: seconds seen, of those promised")
         for text in sorted(set(seen)):
             terminalreporter.line(text)
+    if not_done := os.environ.get("NOT_DONE"):
+        terminalreporter.section("NOT DONE", sep="!", red=True, bold=True)
+        terminalreporter.line(not_done, red=True)
     if left_out := config.stash.get(LEFT_OUT, None):
         count, why = left_out
         terminalreporter.section("LEFT OUT", sep="!", red=True, bold=True)

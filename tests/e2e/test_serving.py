@@ -19,6 +19,7 @@ from support.servers import OK_ESPEJO
 from support.signing_keys import key_pair
 from support.spaces import BEAMS, Space, make_space, remove_space, upgrade
 from support.target import Target
+from support.templates import ROOT_CAS
 
 ON_ARM64 = """\
 from types import SimpleNamespace
@@ -30,6 +31,7 @@ speechmodel_inference.engines.platform = SimpleNamespace(machine=lambda: "aarch6
 """A module that Python imports when it starts, so that the server chooses its engine as on arm64. The servers find it in the
 folder of the dataset, which serving.takes mounts.
 """
+HOST = "kubernetes.io/hostname"
 KEY = "open-sesame"
 START = "Train a new version"
 
@@ -94,13 +96,25 @@ def test_an_autoscaler_adds_a_second_replica_which_takes_the_version_from_the_ca
         lambda: has_status(kubectl, "pdb", expectedPods=2, disruptionsAllowed=1), "the budget counts both pods"
     )
     # between its bounds the number is that of the autoscaler, also when the operator applies the Deployment again
-    edit = {"autoscaling": {"minReplicas": 1}, "podTemplate": {"annotations": {"example.com/edited": "yes"}}}
+    edit = {"autoscaling": {"minReplicas": 1}, "podTemplate": ROOT_CAS, "topologySpread": [{"topologyKey": HOST}]}
     kubectl.patch(model.name, {"serving": edit})
     model.until_ready()
     deployment = kubectl.get("deployment", model.name)
     assert deployment
     assert deployment["spec"]["replicas"] == 2
-    kubectl.patch(model.name, {"serving": {"autoscaling": None, "podTemplate": None, "replicas": 1}})
+    selector = {"matchLabels": {"speechops.dev/model": model.name, "speechops.dev/stage": "server"}}
+    (spread,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["maxSkew"], spread["labelSelector"]) == (HOST, 1, selector)
+    assert spread["matchLabelKeys"] == ["pod-template-hash"], "pods of an earlier roll-out do not count"
+    added = {volume["name"] for volume in ROOT_CAS["volumes"]}
+    mounting = (pod for pod in model.pods("server") if added <= {volume["name"] for volume in pod["spec"]["volumes"]})
+    pod = next(pod for pod in mounting if ready(pod))
+    assert "BEGIN CERTIFICATE" in kubectl(
+        "exec", pod["metadata"]["name"], "-c", "server", "--", "cat", "/mnt/cas/ca.crt"
+    )
+    kubectl.patch(
+        model.name, {"serving": {"autoscaling": None, "podTemplate": None, "topologySpread": None, "replicas": 1}}
+    )
     until_one_server(model)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from kubecluster.errors import ClusterError
 
-from support import arm64, client_programs, coqui, stock_deepspeech, tflite
+from support import arm64, client_programs, coqui, kueue, stock_deepspeech, tflite, version_before
 from support.coqui_image import CoquiImage
 
 MAKERS: tuple[Callable[[], object], ...] = (
@@ -19,6 +19,8 @@ MAKERS: tuple[Callable[[], object], ...] = (
     tflite.runtimes,
     arm64.folder,
     CoquiImage.build,
+    version_before.prepare,
+    kueue.prepare,
 )
 
 

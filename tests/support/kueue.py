@@ -3,11 +3,15 @@
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 import yaml
-from kubecluster import base, images, toolchain
+from kubecluster import base, cluster, images, toolchain
+from kubecluster.errors import ClusterError, MissingPrerequisite
 from kubecluster.layout import Layout
+from kubecluster.shell import locked, run
 
 from support.kube import Kubectl
 from support.target import Target
@@ -18,9 +22,9 @@ IMAGE = "docker.io/library/kueue"
 
 
 def install(target: Target, layout: Layout, folder: Path) -> None:
-    """Build Kueue (a quarter of an hour, once) and install its chart. Raises MissingPrerequisite without Go."""
-    toolchain.require_go()
-    source, program = _build(layout)
+    """Install its chart and its image, which `prepare` makes if `make downloads` did not."""
+    prepare()
+    source, program = _source(), _program(layout)
     context = folder / "image"
     context.mkdir()
     shutil.copy(program, context / "manager")
@@ -50,15 +54,33 @@ def install(target: Target, layout: Layout, folder: Path) -> None:
     Kubectl(target.kubectl, target.kubeconfig, target.context, NAMESPACE).until_rolled_out("kueue-controller-manager")
 
 
-def _build(layout: Layout) -> tuple[Path, Path]:
-    """Return the folder of the module's source, and the program."""
-    found = subprocess.run(["go", "mod", "download", "-json", f"{MODULE}@{VERSION}"], capture_output=True, check=True)
-    source = Path(json.loads(found.stdout)["Dir"])
-    program = layout.cache / "bin" / f"kueue-{VERSION}" / "manager"
-    if not program.exists():
+def prepare() -> None:
+    """Build Kueue, which takes a quarter of an hour, once. Skip the test where something for that is missing."""
+    layout = Layout.default()
+    try:
+        cluster.require(layout)
+        toolchain.require_go()
+    except MissingPrerequisite as error:
+        pytest.skip(f"Kueue WAS NOT TRIED: {error}")
+    source, program = _source(), _program(layout)
+    with locked(layout.cache / "kueue.lock"):
+        if program.exists():
+            return
+        print("building Kueue, which takes a quarter of an hour, once", file=sys.stderr)
         program.parent.mkdir(parents=True, exist_ok=True)
         partial = program.with_suffix(".partial")
         command = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", str(partial), "./cmd/kueue"]
         subprocess.run(command, cwd=source, check=True)
         partial.rename(program)
-    return source, program
+
+
+def _source() -> Path:
+    """Return the folder of the module's source, which is downloaded unless Go's cache has it."""
+    found = json.loads(run("go", "mod", "download", "-json", f"{MODULE}@{VERSION}", check=False).stdout)
+    if "Dir" not in found:
+        raise ClusterError(f"Kueue could not be downloaded: {found.get('Error')}")
+    return Path(found["Dir"])
+
+
+def _program(layout: Layout) -> Path:
+    return layout.cache / "bin" / f"kueue-{VERSION}" / "manager"

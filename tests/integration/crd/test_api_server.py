@@ -18,6 +18,7 @@ from support import built
 from support.api_server import api_server
 from support.kube import Kubectl
 from support.places import ROOT
+from support.templates import BAD_VOLUMES, VOLUMES
 from support.world import World
 
 GOOD: dict[str, Any] = {
@@ -30,6 +31,7 @@ GOOD: dict[str, Any] = {
         "publish": {"s3": {"bucket": "speech-models"}},
     },
 }
+HOST: dict[str, Any] = {"name": "host", "hostPath": {"path": "/"}}
 # path, value (None removes the field), part of the message
 BAD: list[tuple[str, Any, str]] = [
     ("metadata.name", "x" * 37, "metadata.name must be at most 36 lowercase letters"),
@@ -235,7 +237,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("spec.training", {"podTemplate": {"nodeSelector": {"a" * 318: "b"}}}, 'a" must have at most 317 characters'),
     ("spec.serving", {"podTemplate": {"resources": {"limits": {"a" * 254: "1"}}}}, "must have at most 253 characters"),
     ("spec.training", {"podTemplate": {"serviceAccountName": "admin"}}, "unknown field"),
-    ("spec.training", {"podTemplate": {"volumes": []}}, "unknown field"),
+    ("spec.training", {"podTemplate": {"volumes": [HOST]}}, "unknown field"),
+    *(("spec.training", {"podTemplate": template}, message) for template, message in BAD_VOLUMES),
+    *(("spec.serving", {"podTemplate": template}, message) for template, message in BAD_VOLUMES),
+    ("spec.training", {"env": [{"name": "SPEECHMODEL_GPUS", "value": "1"}]}, "which the operator sets"),
 ]
 
 
@@ -278,6 +283,20 @@ def test_a_bad_manifest_is_refused_with_a_sentence_that_names_the_field(
     assert message in answer
 
 
+@pytest.mark.parametrize("part", ["training", "serving"])
+def test_volumes_of_every_kind_are_taken_as_they_are_in_a_pod(kubectl: Kubectl, part: str) -> None:
+    stored = yaml.safe_load(create(kubectl, changed(f"spec.{part}", {"podTemplate": VOLUMES})))
+    assert SpeechModelSpec.of(stored) == SpeechModelSpec.of(changed(f"spec.{part}", {"podTemplate": VOLUMES}))
+    (mount,) = (each for each in stored["spec"][part]["podTemplate"]["volumeMounts"] if each["name"] == "cas")
+    assert mount == {"name": "cas", "mountPath": "/etc/ssl/private", "subPath": "", "readOnly": True}
+
+
+def test_a_volume_of_the_node_is_refused_also_without_strict_validation(kubectl: Kubectl) -> None:
+    manifest = changed("spec.training", {"podTemplate": {"volumes": [HOST]}})
+    with pytest.raises(AssertionError, match="other kinds, such as hostPath, are not allowed"):
+        kubectl("create", "--dry-run=server", "--validate=false", "-f", "-", stdin=json.dumps(manifest))
+
+
 def test_the_least_manifest_gets_the_defaults_of_the_types(kubectl: Kubectl) -> None:
     stored = yaml.safe_load(create(kubectl, GOOD))
     assert SpeechModelSpec.of(stored) == SpeechModelSpec.of(GOOD)
@@ -299,6 +318,8 @@ def test_kubectl_explain_describes_the_kind_and_its_fields(kubectl: Kubectl) -> 
     assert "SpeechModel describes a speech recogniser." in kind
     assert "Standard object's metadata." in kind, "the API server adds its own"
     training = _unwrapped(kubectl("explain", "speechmodel.spec.training"))
+    volume = _unwrapped(kubectl("explain", "speechmodel.spec.training.podTemplate.volumes.csi"))
+    assert "such as csi.spiffe.io. It must be on the node" in volume
     assert "Raise it on a finished model to continue training from the last checkpoint." in training
 
 

@@ -85,3 +85,24 @@ def test_without_a_network_it_says_that_nothing_was_audited(tmp_path: Path) -> N
     done = audit(*locked(tmp_path, operator="jinja2==2.11.2"), before=("unshare", "--net"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("audit: NOT DONE, so advisories about the packages are unknown: ")
+
+
+@pytest.mark.parametrize(
+    "answer", ["NOT DONE, so advisories about the packages are unknown", "passed, 3 packages checked"]
+)
+def test_a_run_of_ci_succeeds_and_says_at_its_end_that_no_advisories_were_reached(answer: str, tmp_path: Path) -> None:
+    quick = "tests/unit/docs/test_advice.py::test_such_advice_would_be_found"
+    make = tmp_path / "make"
+    make.write_text(
+        "#!/bin/sh\n"
+        f'case "$1" in audit) echo "audit: {answer}";; test) exec {sys.executable} -m pytest -q -p no:cacheprovider {quick};; esac\n',
+        encoding="utf-8",
+    )
+    make.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run([ROOT / ".ci/run"], env=os.environ | {"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *_, last_but_one, last = done.stdout.splitlines()
+    assert "passed" in last
+    assert last_but_one.startswith(f"audit: {answer}") == answer.startswith("NOT DONE")
+    assert f"audit: {answer}" in done.stderr, "it is said at once too"

@@ -153,6 +153,48 @@ def test_letters_that_the_terminal_lacks_are_replaced(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+PROGRAM = "import sys; from speechmodel_cli.command_line import main; sys.exit(main(sys.argv[1:]))"
+ODD_NAMES = ("año.yaml", "日本.yaml", "a b'c.yaml", "-x.yaml", "new\nline.yaml", "tab\t.yaml", "nu\u0301\u202e.yaml")
+"""Names of files that are UTF-8."""
+
+
+def validated(*names: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Validate files in an environment that has only these variables."""
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, "validate", *names],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        env=environment,
+    )
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX"])
+def test_odd_names_of_files_are_named_without_a_locale(locale: str, tmp_path: Path) -> None:
+    for name in ODD_NAMES:
+        (tmp_path / name).write_text("kind: Señal\n", encoding="utf-8")
+    (tmp_path / "b\udcff.yaml").write_text("kind: Other\n", encoding="utf-8")
+    done = validated(*(f"{tmp_path}/{name}" for name in ODD_NAMES), LC_ALL=locale)
+    assert done.returncode == 1
+    for name in ODD_NAMES:
+        assert f"{tmp_path}/{name}:1: holds no document of kind SpeechModel" in done.stdout
+    refused = validated(f"{tmp_path}/b\udcff.yaml", LC_ALL=locale)
+    assert "b\\udcff.yaml' is not UTF-8; rename the file or folder" in refused.stderr
+    assert "Traceback" not in done.stderr + refused.stderr
+
+
+def test_a_name_that_python_cannot_read_in_the_locale_is_refused_with_the_locale_to_set(tmp_path: Path) -> None:
+    (tmp_path / "año.yaml").write_text("kind: Señal\n", encoding="utf-8")
+    only_ascii = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    refused = validated(f"{tmp_path}/año.yaml", **only_ascii)
+    assert refused.returncode == 2
+    assert "o.yaml' is not ascii, which Python uses for names of files here; set LC_ALL=C.UTF-8" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    repaired = validated(f"{tmp_path}/año.yaml", LC_ALL="C.UTF-8", PYTHONUTF8="1")
+    assert "año.yaml:1: holds no document of kind SpeechModel" in repaired.stdout
+
+
 def test_a_current_folder_that_was_removed_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

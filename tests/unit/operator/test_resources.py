@@ -632,8 +632,6 @@ DANGEROUS: dict[str, Any] = {
     "securityContext": {"runAsUser": 0},
     "containers": [{"name": "mine", "image": "mine", "securityContext": {"privileged": True}}],
     "initContainers": [{"name": "mine", "image": "mine"}],
-    "volumes": [{"name": "root", "hostPath": {"path": "/"}}],
-    "volumeMounts": [{"name": "root", "mountPath": "/host"}],
     "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "other", "key": "a"}}}],
     "nodeName": "control-plane",
     "schedulerName": "mine",
@@ -642,7 +640,7 @@ DANGEROUS: dict[str, Any] = {
 }
 
 
-def test_a_pod_template_gives_nothing_but_scheduling_resources_and_metadata() -> None:
+def test_a_pod_template_gives_nothing_but_scheduling_resources_volumes_and_metadata() -> None:
     world = World()
     allowed = {"labels": {labels.MODEL: "other", "team": "speech"}, "nodeSelector": {"pool": "gpu"}}
     made = []

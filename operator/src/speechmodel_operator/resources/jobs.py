@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from speechmodel_api.credentials import NEGATIVES
+from speechmodel_api.credentials import CA_BUNDLE, NEGATIVES
 from speechmodel_api.exit_codes import ExitCode
 from speechmodel_api.log_format import LogFormat
 from speechmodel_api.pods import GPUS_VARIABLE, gpus
@@ -30,6 +30,7 @@ from speechmodel_operator.resources.pod import (
     Manifest,
     container,
     credentials,
+    environment,
     log_env,
     on_x86_64,
     pod_spec,
@@ -94,7 +95,7 @@ def stage_job(
             volume_of[source] = volume
             volumes.append({"name": volume, "persistentVolumeClaim": {"claimName": source, "readOnly": True}})
         mounts.append({"name": volume_of[source], "mountPath": path, "readOnly": True})
-    bundle = images.ca_bundle if run.bucket or run.negatives else None
+    bundle = _ca_bundle(images, spec) if run.bucket or run.negatives else None
     if bundle is not None:
         volumes.append(bundle.volume)
         mounts.append(bundle.mount)
@@ -110,6 +111,7 @@ def stage_job(
         images.pull_policy,
         program(module),
         env=[
+            *environment(training.env),
             *log_env(images.log_format, owner, run.stage.value, run.name),
             *trace_env(images.tracing, owner, run.stage.value, run.name, traceparent),
             *program_env(document),
@@ -169,6 +171,11 @@ def stage_job(
     }
 
 
+def _ca_bundle(images: Images, spec: SpeechModelSpec) -> CaBundle | None:
+    """Return the CAs of the chart, unless the manifest names a file of its own: a pod waits for each ConfigMap that it mounts."""
+    return None if CA_BUNDLE in {variable.name for variable in spec.training.env} else images.ca_bundle
+
+
 def _restoring(run: StageRun) -> dict[str, str]:
     return {labels.RESTORES: run.restores} if run.restores else {}
 
@@ -190,13 +197,14 @@ def purge_job(
     """Return the Job that removes what a deleted SpeechModel published. It has no owner, or it would be deleted as well. It carries
     `inherited` labels, as those of stages do.
     """
-    bundle = images.ca_bundle
+    bundle = _ca_bundle(images, spec)
     purge_container = container(
         STAGE_CONTAINER,
         images.pipeline,
         images.pull_policy,
         program("speechmodel_pipeline.purge"),
         env=[
+            *environment(spec.training.env),
             *log_env(images.log_format, owner, labels.PURGE),
             *trace_env(images.tracing, owner, labels.PURGE),
             *program_env(document),
@@ -207,8 +215,11 @@ def purge_job(
         resources=resources(spec.training.stage_resources, LIGHT),
     )
     # it mounts no claim: it may run on any node, even when those for training are gone
+    template = spec.training.pod_template
+    volumes = tuple(volume for volume in template.volumes if volume.persistent_volume_claim is None)
+    mounts = tuple(mount for mount in template.volume_mounts if mount.name in {volume.name for volume in volumes})
     anywhere: Manifest = {"affinity": None, "node_selector": {}, "runtime_class_name": None}
-    template = spec.training.pod_template.model_copy(update=anywhere)
+    template = template.model_copy(update=anywhere | {"volumes": volumes, "volume_mounts": mounts})
     pod = pod_spec(
         template, [purge_container], [bundle.volume] if bundle else [], images.pull_secrets, restartPolicy="Never"
     )

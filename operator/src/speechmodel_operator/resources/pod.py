@@ -9,7 +9,7 @@ from typing import Any
 from speechmodel_api.base import Document
 from speechmodel_api.credentials import CA_BUNDLE, OPTIONAL_KEYS, S3_KEYS, SIGNING_KEY
 from speechmodel_api.log_format import FIELDS_VARIABLE, LogFormat
-from speechmodel_api.pods import PodTemplate, Resources
+from speechmodel_api.pods import EnvVar, PodTemplate, Resources
 from speechmodel_api.schema import LocalObjectReference
 from speechmodel_api.spec import Signing, SpeechModelSpec
 from speechmodel_api.stages.contract import INPUT_VARIABLE, RESULT_VARIABLE, TERMINATION_LOG, StageName
@@ -66,12 +66,14 @@ def pod_spec(
     containers: list[Manifest],
     volumes: list[Manifest],
     pull_secrets: Sequence[str] = (),
+    init_containers: Sequence[Manifest] = (),
     **more: object,
 ) -> Manifest:
-    """Return a restricted pod with the scheduling that the template asks for.
+    """Return a restricted pod with the scheduling and the volumes that the template asks for.
 
-    `pull_secrets` come after those of the template.
+    `pull_secrets` come after those of the template. Every container has the template's mounts.
     """
+    given_volumes, mounts = _given_volumes(template, volumes)
     scheduling = _scheduling(template)
     given = [secret.name for secret in template.image_pull_secrets]
     if pulls := dict.fromkeys((*given, *pull_secrets)):
@@ -87,8 +89,9 @@ def pod_spec(
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": containers,
-        "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes],
+        **({"initContainers": [_mounting(each, mounts) for each in init_containers]} if init_containers else {}),
+        "containers": [_mounting(each, mounts) for each in containers],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes, *given_volumes],
         **scheduling,
         **more,
     }
@@ -184,6 +187,11 @@ def _from_secret(secret: LocalObjectReference, key: str, prefix: str = "", *, op
     }
 
 
+def environment(given: Sequence[EnvVar]) -> list[Manifest]:
+    """Return the variables of a manifest, in which `$(NAME)` stays what it is."""
+    return [{"name": variable.name, "value": variable.value.replace("$(", "$$(")} for variable in given]
+
+
 def resources(given: Resources, default: Manifest) -> Manifest:
     """Return the resources of a container: those given, or the default if there are none."""
     return given.model_dump(by_alias=True, exclude_defaults=True) or default
@@ -208,10 +216,39 @@ def settings_hashes(spec: SpeechModelSpec, ca_bundle: CaBundle | None = None) ->
             "grace": training.termination_grace_period_seconds,
             **stage.settings(spec),
         }
+        if training.env:
+            parts["env"] = [[variable.name, variable.value] for variable in training.env]
         if ca_bundle is not None and (stage.bucket(spec) or stage.negatives_bucket(spec)):
             parts["caBundle"] = [ca_bundle.config_map, ca_bundle.key]
         found[stage.name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
     return found
+
+
+def _given_volumes(template: PodTemplate, ours: Sequence[Manifest]) -> tuple[list[Manifest], list[Manifest]]:
+    """Return the volumes and the mounts of the template. A claim is one volume of the pod, so the mounts of one that the pod has
+    already refer to that volume: the kubelet waits for ever for the second one on some drivers.
+    """
+    claims = {
+        each["persistentVolumeClaim"]["claimName"]: each["name"] for each in ours if "persistentVolumeClaim" in each
+    }
+    volumes: list[Manifest] = []
+    name_of: dict[str, str] = {}
+    for volume in template.volumes:
+        claim = volume.persistent_volume_claim
+        name_of[volume.name] = claims.setdefault(claim.claim_name, volume.name) if claim else volume.name
+        if name_of[volume.name] == volume.name:
+            kind = volume.model_dump(by_alias=True, exclude_defaults=True, mode="json")
+            volumes.append(kind | {"name": volume.name})
+    mounts = [
+        mount.model_dump(by_alias=True, exclude_defaults=True) | {"name": name_of[mount.name]}
+        for mount in template.volume_mounts
+    ]
+    return volumes, mounts
+
+
+def _mounting(made: Manifest, mounts: Sequence[Manifest]) -> Manifest:
+    """Return the container with these mounts after its own."""
+    return made | {"volumeMounts": [*made["volumeMounts"], *mounts]}
 
 
 def _scheduling(template: PodTemplate) -> Manifest:

@@ -23,6 +23,7 @@ from speechmodel_operator.resources.pod import (
     Manifest,
     container,
     credentials,
+    environment,
     log_env,
     on_x86_64,
     pod_spec,
@@ -148,16 +149,16 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
     recordings = spec.dataset.source.persistent_volume_claim if serving.takes else None
     in_bucket = bool(serving.takes and spec.dataset.source.s3)
     # a variable of serving.env takes precedence, and a pod waits for each ConfigMap that it mounts
-    bundle = images.ca_bundle if CA_BUNDLE not in {given.name for given in serving.env} else None
+    bundle = images.ca_bundle if CA_BUNDLE not in {variable.name for variable in serving.env} else None
     ca_env, ca_mount = ([bundle.env], [bundle.mount]) if bundle else ([], [])
-    environment = [{"name": variable.name, "value": variable.value.replace("$(", "$$(")} for variable in serving.env]
+    given = environment(serving.env)
     init = container(
         "fetch",
         images.pipeline,
         images.pull_policy,
         program("speechmodel_pipeline.fetch"),
         env=[
-            *environment,
+            *given,
             *log_env(images.log_format, owner, "fetch"),
             *_traces(images, owner, serving, "fetch"),
             *program_env(fetch),
@@ -174,7 +175,7 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
         images.pull_policy,
         program("speechmodel_inference"),
         env=[
-            *environment,
+            *given,
             *log_env(images.log_format, owner, labels.SERVER),
             *_traces(images, owner, serving, labels.SERVER),
             {"name": "SPEECHMODEL_NAME", "value": owner.name},
@@ -229,7 +230,7 @@ def _template(images: Images, owner: Owner, spec: SpeechModelSpec, served: Model
             *([bundle.volume] if bundle else []),
         ],
         images.pull_secrets,
-        initContainers=[init],
+        init_containers=[init],
         terminationGracePeriodSeconds=GRACE_SECONDS,
         **_spread(serving, {labels.MODEL: owner.name, labels.STAGE: component}),
         **({"serviceAccountName": names.retrain_account(owner.name)} if retrain else {}),

@@ -25,6 +25,8 @@ _RULES = {
     "intents": "write a name such as TurnOn or lights/on",
     "bucket": "write the name of the bucket alone, such as models",
     "prefix": "write it without a slash at either end, such as speech/models",
+    "mountPath": "write an absolute path without . or .., such as /mnt/plugin",
+    "subPath": "use a path in the volume, without . or .. and without a slash at its beginning",
     "namePattern": "write {id} where the id is in the file names, without a format such as :d",
 }
 """Patterns in words, by the name of the field. That of `intents` is for the names in it."""

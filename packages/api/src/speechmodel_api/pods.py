@@ -1,13 +1,14 @@
-"""Settings of pods: scheduling, resources and metadata, with the names that they have in a pod."""
+"""Settings of pods: scheduling, resources, volumes and metadata, with the names that they have in a pod."""
 
 import re
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from speechmodel_api.base import ApiModel
-from speechmodel_api.schema import LabelKey, LabelValue, LocalObjectReference, ObjectName, Quantity
+from speechmodel_api.schema import LabelKey, LabelValue, LocalObjectReference, ObjectName, Quantity, cel
+from speechmodel_api.volumes import VOLUME_RULES, VolumeMounts, Volumes, refuse_unmatched
 
 
 class TolerationOperator(StrEnum):
@@ -85,8 +86,35 @@ def resources_field(component: str) -> str:
     return _OTHER_RESOURCES.get(component, STAGE_RESOURCES)
 
 
-class PodTemplate(ApiModel):
-    """Scheduling, resources and metadata of pods. Security settings, volumes and service accounts
+OWN_PREFIX = "SPEECHMODEL_"
+_OWN_RULE = f"!self.name.startsWith('{OWN_PREFIX}')"
+_OWN_MESSAGE = (
+    f"the name must not start with {OWN_PREFIX}, which the operator sets; for a server, set serving.settings instead"
+)
+
+
+class EnvVar(ApiModel, json_schema_extra=cel(_OWN_RULE, _OWN_MESSAGE)):
+    """An environment variable to add to pods."""
+
+    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    """Name of the variable. Names that start with SPEECHMODEL_ are rejected, because the operator sets
+    them. In servers, serving.settings has the settings behind them."""
+    value: Annotated[str, Field(max_length=4096)] = ""
+    """Value of the variable. Everyone who may read the SpeechModel can read it, so it is no place
+    for a password. Defaults to an empty string."""
+
+    @model_validator(mode="after")
+    def _not_ours(self) -> Self:
+        if self.name.startswith(OWN_PREFIX):
+            raise ValueError(_OWN_MESSAGE)
+        return self
+
+
+Environment = Annotated[tuple[EnvVar, ...], Field(max_length=32)]
+
+
+class PodTemplate(ApiModel, json_schema_extra=VOLUME_RULES):
+    """Scheduling, resources, volumes and metadata of pods. Security settings and service accounts
     cannot be changed."""
 
     resources: Resources = Resources()
@@ -117,3 +145,14 @@ class PodTemplate(ApiModel):
     """Labels to add to the pods. They cannot replace the labels that the operator sets, and those of `speechops.dev/` are left out."""
     annotations: Annotated[dict[LabelKey, Annotated[str, Field(max_length=1024)]], Field(max_length=16)] = {}
     """Annotations to add to the pods, such as those that a service mesh reads."""
+    volumes: Volumes = ()
+    """Volumes to add to the pods, of the kinds configMap, secret, emptyDir, persistentVolumeClaim, csi and
+    ephemeral, with the fields that they have in a pod. The pods mount them only where volumeMounts says so."""
+    volume_mounts: VolumeMounts = ()
+    """Places of these volumes in the containers: in those of every stage (training), or in the server and the
+    init container that downloads the version (serving)."""
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Apply the CEL rules to manifests that do not pass through an API server."""
+        del context
+        refuse_unmatched(self.volumes, self.volume_mounts)

@@ -7,36 +7,17 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from speechmodel_api.base import ApiModel
+from speechmodel_api.pods import OWN_PREFIX
 from speechmodel_api.schema import LabelKey, ObjectName, S3Location, cel
 
 HOST_PATTERN = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 Host = Annotated[str, Field(max_length=253, pattern=HOST_PATTERN)]
 """A DNS name, or a wildcard such as *.example.com."""
 
-OWN_PREFIX = "SPEECHMODEL_"
-_OWN_RULE = f"!self.name.startsWith('{OWN_PREFIX}')"
-_OWN_MESSAGE = f"the name must not start with {OWN_PREFIX}: set serving.settings instead"
 _ORDER_RULE = "self.minReplicas <= self.maxReplicas"
 _ORDER_MESSAGE = "minReplicas must not be greater than maxReplicas"
 _ZERO_RULE = "self.minReplicas >= 1 || self.scaler == 'External'"
 _ZERO_MESSAGE = "minReplicas must be at least 1, or scaler must be External"
-
-
-class EnvVar(ApiModel, json_schema_extra=cel(_OWN_RULE, _OWN_MESSAGE)):
-    """An environment variable of the server pods."""
-
-    name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-    """Name of the variable. Names that start with SPEECHMODEL_ are rejected, because
-    serving.settings sets them."""
-    value: Annotated[str, Field(max_length=4096)] = ""
-    """Value of the variable. Everyone who may read the SpeechModel can read it, so it is no place
-    for a password. Defaults to an empty string."""
-
-    @model_validator(mode="after")
-    def _not_ours(self) -> Self:
-        if self.name.startswith(OWN_PREFIX):
-            raise ValueError(_OWN_MESSAGE)
-        return self
 
 
 _Alias = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^,\s]+$")]

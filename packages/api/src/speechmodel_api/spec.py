@@ -15,13 +15,12 @@ from speechmodel_api.base import ApiModel
 from speechmodel_api.dataset_spec import Dataset
 from speechmodel_api.decoding_spec import DecodingSpec
 from speechmodel_api.evaluation_spec import Evaluation
-from speechmodel_api.pods import PodTemplate
+from speechmodel_api.pods import Environment, PodTemplate
 from speechmodel_api.schema import LocalObjectReference, S3Target, cel
 from speechmodel_api.serving_spec import (
     Autoscaling,
     Cache,
     Canary,
-    EnvVar,
     IngressSpec,
     RouteSpec,
     ServerSettings,
@@ -142,7 +141,7 @@ class Serving(ApiModel, json_schema_extra=cel(_KEYS_RULE, _KEYS_MESSAGE, (_RETRA
     not by every pod. Files that no server has used for 7 days are removed. If the claim is full or cannot be
     written, a pod downloads a copy of its own, as the log of its container fetch says. If not set, every pod
     downloads the version."""
-    env: Annotated[tuple[EnvVar, ...], Field(max_length=32)] = ()
+    env: Environment = ()
     """Environment variables to add to the server pods, such as HTTPS_PROXY for the download of the
     model."""
     takes: Takes | None = None

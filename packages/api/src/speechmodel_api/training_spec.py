@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from speechmodel_api import augmentation
 from speechmodel_api.base import ApiModel
 from speechmodel_api.dataset_spec import ONE_SOURCE_MESSAGE, ONE_SOURCE_RULE, ClaimSource
-from speechmodel_api.pods import PodTemplate, Resources, gpus
+from speechmodel_api.pods import Environment, PodTemplate, Resources, gpus
 from speechmodel_api.schema import AUTO, ObjectName, Quantity, S3Prefix, S3Target, cel
 from speechmodel_api.training_engine import (
     ENGINE_RULES,
@@ -322,9 +322,14 @@ class Training(ApiModel, json_schema_extra=cel(NO_GPUS_RULE, NO_GPUS_MESSAGE, *E
     the exported models. If not set, a claim of 10Gi is created."""
     pod_template: PodTemplate = PodTemplate()
     """Settings of the stage pods. All of them share one workspace volume, so nodeSelector,
-    tolerations, affinity and runtimeClassName apply to every stage. All of them run on x86-64 nodes,
+    tolerations, affinity, runtimeClassName and volumes apply to every stage. All of them run on x86-64 nodes,
     unless nodeSelector names another kubernetes.io/arch. The resources apply to the stage train only;
-    stageResources has those of the others. A change replaces a running stage pod."""
+    stageResources has those of the others. The pod that removes published objects has the volumes
+    that are not claims. A change replaces a running stage pod."""
+    env: Environment = ()
+    """Environment variables to add to the pods of all stages and to the pod that removes published objects, such
+    as HTTPS_PROXY for a bucket, or AWS_CA_BUNDLE with the path of a file in volumes of podTemplate. Those that the
+    operator sets take precedence, except for AWS_CA_BUNDLE. A change replaces a running stage pod."""
     stage_resources: Resources = Resources()
     """Compute resources of the pods of all stages but train (prepare, download, convert, evaluate,
     publish and compare), and of the pod that removes published objects. They run one after the other,

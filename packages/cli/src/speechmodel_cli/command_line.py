@@ -115,7 +115,13 @@ class _UnicodePath(click.Path):
         try:
             str(path.absolute()).encode()
         except UnicodeEncodeError:
-            self.fail(f"{str(path.absolute())!a} is not UTF-8; rename the file or folder", parameter, context)
+            encoding = sys.getfilesystemencoding()
+            problem = "is not UTF-8; rename the file or folder"
+            if encoding != "utf-8":
+                problem = (
+                    f"is not {encoding}, which Python uses for names of files here; set LC_ALL=C.UTF-8 and PYTHONUTF8=1"
+                )
+            self.fail(f"{str(path.absolute())!a} {problem}", parameter, context)
         return path
 
 

@@ -52,8 +52,8 @@ log = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9,})-epoch-(\d{6,})-attempt-(\d{4,})")
 _PREFIX = "model"
 _ADVICE = (
-    "move them to a folder outside of this one and name it in training.initFrom, with resume: true to continue their steps and "
-    "moments too, or remove them"
+    "move them to a folder outside of this one, and name it in training.initFrom to begin with them, with resume: true to continue "
+    "their steps and moments too"
 )
 _UPSTREAM_POINTERS = "checkpoint", "best_dev_checkpoint"
 """Files in which upstream looks for a checkpoint, with --load_train last and best. They name it relative to the
@@ -189,7 +189,9 @@ class CheckpointStore:
         if folders:
             return self._first_readable(folders, self._read)
         if foreign := self.foreign():
-            raise ForeignCheckpoints(self._folder, foreign, f"{_ADVICE} to train from scratch")
+            raise ForeignCheckpoints(
+                self._folder, foreign, f"{_ADVICE}; without initFrom, training begins from scratch"
+            )
         return None
 
     def foreign(self) -> list[str]:

@@ -19,6 +19,7 @@ from speechmodel_cli.local.object_store import ObjectStore, negatives_prefix, re
 WITHOUT_EFFECT = (
     ("training", "storage"),
     ("training", "podTemplate"),
+    ("training", "env"),
     ("training", "stageResources"),
     ("serving", "replicas"),
     ("serving", "podTemplate"),
