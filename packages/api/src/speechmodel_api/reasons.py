@@ -574,7 +574,8 @@ class Reason(StrEnum):
         "or images.",
         "Let only one operator manage the namespace: set watchNamespaces or watchNamespaceSelector of the chart, or uninstall the "
         "other release. If there is none, find what writes the object with `kubectl get <kind> <name> -o yaml "
-        "--show-managed-fields`. The operator applies the object again within an hour.",
+        "--show-managed-fields`. The operator applies the object again within an hour, and at once after "
+        "`kubectl annotate --overwrite speechmodel <name> speechops.dev/retry=<new value>`.",
     )
     REFUSED = (
         "Refused",
