@@ -65,7 +65,9 @@ def test_bad_rows_are_reported_and_good_ones_are_used(space: Space, mixed_datase
     assert told["normalised"][0]["used"] == "enciende la luz"
 
 
-def test_a_dataset_without_a_usable_row_is_invalid_and_not_tried_again(space: Space, tmp_path: Path) -> None:
+def test_a_dataset_without_a_usable_row_is_invalid_and_not_tried_again_until_it_is_corrected(
+    space: Space, tmp_path: Path, small_dataset: Path
+) -> None:
     folder = tmp_path / "bad"
     (folder / "original" / "es").mkdir(parents=True)
     (folder / "original" / "es" / "a.wav").write_bytes(b"no sound")
@@ -74,6 +76,7 @@ def test_a_dataset_without_a_usable_row_is_invalid_and_not_tried_again(space: Sp
     model = space.apply(space.manifest())
     condition = model.until_condition("Ready", status="False", reason="InvalidDataset")
     assert "a.wav" in condition["message"] or "row" in condition["message"], condition["message"]
+    assert model.condition("Stalled")["reason"] == "InvalidDataset"
     assert model.status["phase"] == "Failed"
     stage = model.stage("prepare")
     assert (stage["attempt"], stage["state"]) == (1, "Failed")
@@ -82,6 +85,12 @@ def test_a_dataset_without_a_usable_row_is_invalid_and_not_tried_again(space: Sp
     # a default install has policies wherever it has a model
     owners = [policy["metadata"]["ownerReferences"][0] for policy in space.kubectl.find("networkpolicies")]
     assert [(owner["kind"], owner["name"]) for owner in owners] == [("ClusterRole", "speechmodel-operator-net")] * 5
+
+    space.dataset(small_dataset)
+    space.kubectl.patch(model.name, {"dataset": {"revision": "2"}})
+    model.until_done("prepare")
+    assert model.condition("Stalled") == {}
+    model.until_reported_once("!InvalidDataset")
 
 
 def test_a_wrong_secret_says_what_s3_said_and_once_corrected_nothing_is_trained_again(

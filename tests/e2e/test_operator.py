@@ -17,7 +17,7 @@ from speechmodel_api.stages.decoders import Decoding
 from speechmodel_api.stages.evaluate import EvaluateOutput
 from speechmodel_api.stages.prepare import PrepareOutput
 from support.kube import Kubectl, Model, Object
-from support.spaces import OPERATOR_NAMESPACE, Space, make_space, remove_space, upgrade
+from support.spaces import Space, make_space, remove_space, upgrade
 from support.target import Target
 
 MODELS = 20
@@ -101,27 +101,22 @@ def test_twenty_finished_models_cost_no_write_at_a_start_and_none_in_two_idle_mi
     rows = space.kubectl("get", "speechmodels", "--no-headers").splitlines()
     assert len(rows) == MODELS
     quiet = timedelta(seconds=10)
-    space.kubectl.until(lambda: not writes(space, audit.now() - quiet), "what the last of them woke is over", every=1)
+    space.kubectl.until(
+        lambda: not space.operator_writes(audit.now() - quiet), "what the last of them woke is over", every=1
+    )
 
     restarted = audit.now()
     kill(operator)
     operator.until_rolled_out("speechmodel-operator")
     time.sleep(10)
-    at_start = writes(space, restarted)
+    at_start = space.operator_writes(restarted)
     assert at_start == [], "the start of the operator wrote"
     idle_since = audit.now()
     time.sleep(IDLE_SECONDS)
-    assert writes(space, idle_since) == [], "an idle operator wrote"
+    assert space.operator_writes(idle_since) == [], "an idle operator wrote"
     # the count can fail: an edit is seen in it
     space.kubectl.patch("model-7", {"training": {"maxAttempts": 3}})
-    space.kubectl.until(lambda: writes(space, idle_since), "the write that follows an edit")
-
-
-def writes(space: Space, since: datetime) -> list[audit.Write]:
-    """Return the writes of the operator, anywhere."""
-    layout = space.target.layout
-    assert layout
-    return audit.writes(layout, since, user=f"system:serviceaccount:{OPERATOR_NAMESPACE}:")
+    space.kubectl.until(lambda: space.operator_writes(idle_since), "the write that follows an edit")
 
 
 def copy_finished(space: Space, finished: Object, name: str) -> None:

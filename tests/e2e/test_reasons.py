@@ -70,8 +70,7 @@ def test_what_keeps_a_pod_from_running_is_reported_one_after_the_other(
         kubectl("annotate", "speechmodel", model.name, "speechops.dev/retry=now")
         model.until_done("train")
         assert " negatives" in model.condition("DatasetReady")["message"]
-    reasons = ("PodSecurityDenied", "VolumePending", "CredentialsMissing", "ImagePullFailed")
-    assert {f"!{reason}" for reason in reasons} <= model.reported().keys()
+    model.until_reported_once("!PodSecurityDenied", "!VolumePending", "!CredentialsMissing", "!ImagePullFailed")
 
 
 def test_how_a_training_ends_badly_is_reported_and_each_remedy_continues_it(space: Space) -> None:
@@ -82,7 +81,7 @@ def test_how_a_training_ends_badly_is_reported_and_each_remedy_continues_it(spac
     killed = model.until_condition("Ready", status="False", reason="OutOfMemory")
     assert "64Mi" in killed["message"]
     assert "limits.memory" in killed["message"]
-    model.until_reported("!OutOfMemory")
+    model.until_reported_once("!OutOfMemory")
 
     kubectl.patch(model.name, {"training": {"podTemplate": {"resources": None}}})
     slow = model.until_running("train")["metadata"]["name"]
@@ -91,7 +90,7 @@ def test_how_a_training_ends_badly_is_reported_and_each_remedy_continues_it(spac
     kubectl.patch(model.name, {"training": {"activeDeadlineSeconds": 60}})  # earlier, a slow start would exceed it
     late = model.until_condition("Ready", status="False", reason="DeadlineExceeded")
     assert "60 s" in late["message"]
-    model.until_reported("!DeadlineExceeded")
+    model.until_reported_once("!DeadlineExceeded")
     signal(model, slow, "CONT")
 
     kubectl.patch(model.name, {"training": {"activeDeadlineSeconds": None}})
@@ -101,11 +100,14 @@ def test_how_a_training_ends_badly_is_reported_and_each_remedy_continues_it(spac
     signal(model, crashing, "KILL")
     crashed = model.until_condition("Ready", status="False", reason="BackoffLimitExceeded")
     assert kubectl("logs", crashing).splitlines()[-1] in crashed["message"]
+    assert model.condition("Stalled")["reason"] == "BackoffLimitExceeded"
 
     last = model.status["training"]["epoch"] + 2
     kubectl.patch(model.name, {"training": {"maxEpochs": last}})
     kubectl("annotate", "speechmodel", model.name, "speechops.dev/retry=now")
     assert model.until_done("train")["epoch"] >= last, "the checkpoint may be some epochs ahead of the status"
+    assert model.condition("Stalled") == {}
+    model.until_reported_once("!OutOfMemory", "!DeadlineExceeded", "!BackoffLimitExceeded")
 
 
 def test_a_namespace_with_a_quota_on_limits_names_each_field_that_it_needs(space: Space) -> None:
@@ -144,7 +146,7 @@ def test_a_namespace_with_a_quota_on_limits_names_each_field_that_it_needs(space
     assert "set training.stageResources.limits.memory to 96Mi" in killed
     greedy.until_done("prepare")
     assert greedy.stage("prepare")["attempt"] == 1
-    assert "!QuotaExceeded" in greedy.reported()
+    greedy.until_reported_once("!QuotaExceeded")
     kubectl("delete", "speechmodel", greedy.name, "--wait=false")
 
     kubectl.patch(model.name, {"training": {"stageResources": limits("2Gi")}})
@@ -156,7 +158,7 @@ def test_a_namespace_with_a_quota_on_limits_names_each_field_that_it_needs(space
     found = {"limits": [{"type": "Container", **default}]}
     kubectl.apply({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "defaults"}, "spec": found})
     model.until_ready()
-    assert {"!ResourcesRefused", "!OutOfMemory"} <= model.reported().keys()
+    model.until_reported_once("!ResourcesRefused", "!OutOfMemory", "!ResourcesRefused")
     assert space.objects(), "it is published"
     kubectl("delete", "speechmodel", model.name)
     assert space.objects() == []
@@ -187,6 +189,7 @@ def test_a_full_volume_is_reported_and_the_stage_goes_on_once_its_claim_was_expa
         disk.grow("64m")
         report_expansion(kubectl, claim)
         model.until_done("train")
+        model.until_reported_once("!StorageFull")
         use = model.status["storage"]
         assert use["usedBytes"] + use["freeBytes"] == disk.size == 64 << 20
         assert 0 < use["usedBytes"] < 0.85 * disk.size

@@ -198,7 +198,7 @@ def test_settings_that_cannot_work_are_reported_by_their_sentence_until_they_are
     model.until_condition("Promoted", status="False", reason="InvalidServerSettings")
     until_restarted(model, besides=before)
     assert model.condition("Stalled")["lastTransitionTime"] == since
-    assert model.until_reported("!InvalidServerSettings")["!InvalidServerSettings"] == 1
+    model.until_reported_once("!InvalidServerSettings")
     assert model.condition("Ready")["status"] == "True"
     model.kubectl.until(
         lambda: before == {pod["metadata"]["uid"] for pod in model.pods("server") if ready(pod)},
@@ -239,7 +239,7 @@ def test_a_server_without_enough_memory_says_so_once_and_how_much_to_give_it(mod
     assert "set serving.podTemplate.resources.limits.memory to 96Mi" in killed
     until_restarted(model, besides=before)
     assert model.condition("Promoted")["reason"] == "OutOfMemory"
-    assert model.until_reported("!OutOfMemory")["!OutOfMemory"] == 1
+    model.until_reported_once("!OutOfMemory")
     assert model.condition("Ready")["status"] == "True", "the earlier server serves"
 
     model.kubectl.patch(model.name, {"serving": {"podTemplate": {"resources": None}}})
@@ -273,7 +273,7 @@ def test_a_roll_out_whose_pods_a_policy_rejects_is_blocked_until_they_are_allowe
     model.kubectl.until(
         lambda: not before & {pod["metadata"]["uid"] for pod in model.pods("server")}, "the earlier server is gone"
     )
-    model.until_reported("!RolloutBlocked")
+    model.until_reported_once("!RolloutBlocked")
 
 
 @contextmanager

@@ -119,6 +119,55 @@ def test_a_service_deleted_by_hand_comes_back(model: Model) -> None:
     model.kubectl.until(lambda: model.kubectl.get("service", model.name), "the Service is back")
 
 
+def test_an_edit_of_the_phrases_trains_nothing_and_is_served(
+    model: Model, space: Space, kept_in: Callable[[float], None]
+) -> None:
+    """The gate withholds it first, because sentences that are no phrase any more sound like one that still is."""
+    before, trained, old = model.jobs(), model.stage("train"), model.status["model"]["version"]
+    recorded = ["pon música", "buenas noches", "llama a mi hijo", "apaga la luz", "sube el volumen"]
+    decoding = {"grammar": "Phrases", "phrases": [*recorded, "(apaga|enciende) el espejo"]}
+    gate: Object = {"evaluation": {"gate": {"maxFalseAccept": 0}}}
+    model.kubectl.patch(model.name, {"decoding": decoding} | gate)
+    asked = time.monotonic()
+    withheld = withheld_version(model, space, old)
+    limit = f"it accepts {withheld['falseAccepts']:.1%} of foreign speech, which is above maxFalseAccept 0.0%"
+    assert limit in model.condition("Stalled")["message"]
+    jobs = model.jobs()
+    model.kubectl.patch(model.name, {"evaluation": {"gate": {"maxFalseAccept": 1}}})
+    model.until_ready()
+    assert model.status["serving"]["version"] == withheld["version"]
+    assert listed(model) == sorted([*recorded, "apaga el espejo", "enciende el espejo"])
+    kept_in(time.monotonic() - asked)
+    assert model.jobs() == jobs
+    made = {job.removeprefix(f"{model.name}-").split("-")[0] for job in set(jobs) - set(before)}
+    assert made == {"evaluate", "publish"}
+    assert model.stage("train") == trained
+
+
+def listed(model: Model) -> list[str]:
+    """Return the phrases that the server can answer with."""
+    with model.kubectl.forward(f"service/{model.name}", 80) as url:
+        code, body = curl(f"{url}/v1/speechmodel/phrases")
+    assert code == 200, body
+    phrases: list[str] = json.loads(body)["phrases"]
+    return phrases
+
+
+def withheld_version(model: Model, space: Space, served: str) -> Object:
+    """Return the entry in the history of a version that the gate withholds, once it does: it is published with its report, and
+    the version before it is served.
+    """
+    model.until_condition("Stalled", reason="QualityGateFailed")
+    status = model.status
+    assert status["serving"]["version"] == served != status["latestVersion"]
+    assert model.condition("Promoted")["reason"] == "QualityGateFailed"
+    assert (model.condition("Published")["status"], model.condition("Ready")["status"]) == ("True", "True")
+    found: Object = next(entry for entry in status["history"] if entry["version"] == status["latestVersion"])
+    published = {f"s3://{space.bucket}/{key}" for key in space.objects()}
+    assert {found["uri"], found["report"]} <= published
+    return found
+
+
 def test_edits_of_a_served_model(
     model: Model, space: Space, small_dataset: Path, kept_in: Callable[[float], None]
 ) -> None:
@@ -128,17 +177,18 @@ def test_edits_of_a_served_model(
     made = [keys_of(model)]
     caller = Caller(model, f"{space.target.registry}/speechops/pipeline:{space.target.tag}")
     first = model.status["model"]["version"]
-    gate: Object = {"evaluation": {"gate": {"notWorseThanServing": {}}}}
+    gate: Object = {"evaluation": {"gate": {"maxFalseAccept": None, "notWorseThanServing": {}}}}
     model.kubectl.patch(model.name, {"training": {"maxEpochs": 1, "restartToken": "again"}} | gate)
-    stalled = model.until_condition("Stalled", reason="QualityGateFailed")
-    assert f"of version {first} on the same" in stalled["message"]
-    assert model.condition("Promoted")["reason"] == "QualityGateFailed"
-    assert model.condition("Ready")["status"] == "True"
-    assert model.status["serving"]["version"] == first != model.status["latestVersion"]
+    wer = withheld_version(model, space, first)["wer"]
+    assert f"its WER {wer:.1%} is above " in (message := model.condition("Stalled")["message"])
+    assert f"of version {first} on the same" in message
     wide = dict(zip(*map(str.split, model.kubectl("get", "sm", "-o", "wide").splitlines()), strict=False))
     assert (wide["SERVING"], wide["LATEST"]) == (first, model.status["latestVersion"])
     jobs = model.jobs()
     assert not any("-compare-" in job for job in jobs), "it was measured on the same clips"
+    model.kubectl.patch(model.name, {"evaluation": {"gate": {"maxWER": 0.5, "notWorseThanServing": None}}})
+    assert withheld_version(model, space, first)["wer"] == wer
+    assert f"its WER {wer:.1%} is above maxWER 50.0%; " in model.condition("Stalled")["message"]
     model.kubectl.patch(model.name, {"evaluation": None})
     model.until_ready()
     assert model.jobs() == jobs
@@ -153,7 +203,7 @@ def test_edits_of_a_served_model(
     data = model.stage("prepare")["output"]["datasetDigest"]
     gate = {"evaluation": {"gate": {"notWorseThanServing": {"margin": 1}}}}
     since = transitions(model)
-    model.kubectl.patch(model.name, {"dataset": {"revision": "2"}, "suspend": True} | gate)
+    model.kubectl.patch(model.name, {"dataset": {"revision": "2"}, "decoding": None, "suspend": True} | gate)
     model.until_condition("Reconciling", reason="Suspended")  # until all of this is seen
     assert model.status["serving"]["version"] == before
     assert model.condition("Serving")["status"] == "True"
@@ -166,7 +216,7 @@ def test_edits_of_a_served_model(
     assert model.stage("train")["output"]["trainedEpochs"] == 1
     assert model.status["serving"]["version"] == model.status["model"]["version"] not in (first, before)
     versions = [entry["version"] for entry in model.status["history"]]
-    assert len(versions) == len(set(versions)) == 3
+    assert len(versions) == len(set(versions)) == 4
 
     jobs = model.jobs()
     model.kubectl.patch(model.name, {"serving": {"pinnedVersion": first}})
@@ -201,28 +251,6 @@ def test_edits_of_a_served_model(
     good, failed = caller.stop()
     assert failed == []
     assert good > 100
-
-
-def test_an_edit_of_the_phrases_trains_nothing_and_is_served(model: Model, kept_in: Callable[[float], None]) -> None:
-    before, trained = model.jobs(), model.stage("train")
-    phrase = "apaga el espejo"  # nobody recorded it, and its letters are in the alphabet
-    model.kubectl.patch(model.name, {"decoding": {"grammar": "Phrases", "phrases": ["(apaga|enciende) el espejo"]}})
-    asked = time.monotonic()
-    model.until_ready()
-    assert listed(model) == [phrase, "enciende el espejo"]
-    kept_in(time.monotonic() - asked)
-    made = {job.removeprefix(f"{model.name}-").split("-")[0] for job in set(model.jobs()) - set(before)}
-    assert made == {"evaluate", "publish"}
-    assert model.stage("train") == trained
-
-
-def listed(model: Model) -> list[str]:
-    """Return the phrases that the server can answer with."""
-    with model.kubectl.forward(f"service/{model.name}", 80) as url:
-        code, body = curl(f"{url}/v1/speechmodel/phrases")
-    assert code == 200, body
-    phrases: list[str] = json.loads(body)["phrases"]
-    return phrases
 
 
 class Made(NamedTuple):

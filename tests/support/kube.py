@@ -307,14 +307,19 @@ class Model:
             reported["!" * (event["type"] == "Warning") + event["reason"]] += event.get("count", 1)
         return reported
 
-    def until_reported(self, reason: str) -> Counter[str]:
-        """Return what `reported` does once there is an Event with that reason. Events are posted after the status."""
+    def until_reported_once(self, *reasons: str) -> None:
+        """Wait until Events report each of these reasons, and assert that each has one. Events are posted after the status.
+
+        A reason that is given twice has two.
+        """
+        wanted = Counter(reasons)
 
         def look() -> Counter[str] | None:
             reported = self.reported()
-            return reported if reason in reported else None
+            return reported if reported >= wanted else None
 
-        return self.kubectl.until(look, f"an Event about {self.name} reports {reason}")
+        found = self.kubectl.until(look, f"Events about {self.name} report {', '.join(wanted)}")
+        assert {reason: found[reason] for reason in wanted} == wanted, "one Event for each change"
 
     def until_condition(self, name: str, *, status: str = "True", reason: str | None = None) -> Object:
         """Return the condition once it has that status and reason for the newest generation."""

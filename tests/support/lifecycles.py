@@ -1,10 +1,10 @@
-"""Models that go through their stages on a fake cluster, with an operator that reaches the API server through a proxy with faults."""
+"""Models that go through their stages on a fake cluster, with operators that reach the API server through a proxy with faults."""
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,24 +25,34 @@ PATIENCE_SECONDS = 10 * LONGEST_BACKOFF
 
 
 class Lifecycles:
-    """A number of models, and the operator as a process."""
+    """A number of models, and one operator or more as processes. Each has `settings` of its own beside those of the test."""
 
-    def __init__(self, plane: ControlPlane, folder: Path, models: int, seed: int) -> None:
+    def __init__(
+        self,
+        plane: ControlPlane,
+        folder: Path,
+        models: int,
+        seed: int,
+        settings: Sequence[Mapping[str, str]] = ({},),
+    ) -> None:
         self.plane, self.names = plane, [f"m{number}" for number in range(models)]
+        self.operators: list[subprocess.Popen[bytes]] = []
+        self._settings = settings
         self.proxy, self.log = FaultyProxy(plane.server, seed), folder / "operator.log"
         self._kubeconfig, self._running = folder / "proxy-kubeconfig", self.proxy.running()
 
     def __enter__(self) -> Self:
         self._running.__enter__()
         write_kubeconfig(self._kubeconfig, self.proxy.url, TOKEN)
-        self._start()
+        self.operators = [self._start(settings) for settings in self._settings]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.operator.kill()
-        self.operator.wait()
+        for operator in self.operators:
+            operator.kill()
+            operator.wait()
         self._running.__exit__(kind, error, traceback)
 
     def create(self) -> None:
@@ -50,24 +60,24 @@ class Lifecycles:
         kind = {"apiVersion": "speechops.dev/v1alpha1", "kind": "SpeechModel"}
         self.plane.kubectl.apply(*(kind | {"metadata": {"name": name}, "spec": spec()} for name in self.names))
 
-    def kill_operator(self) -> None:
-        """Kill the operator, as when its node fails, and start another one."""
-        self.operator.send_signal(signal.SIGKILL)
-        self.operator.wait()
-        self._start()
+    def kill_operator(self, number: int = 0) -> None:
+        """Kill an operator, as when its node fails, and start another one with its settings."""
+        self.operators[number].send_signal(signal.SIGKILL)
+        self.operators[number].wait()
+        self.operators[number] = self._start(self._settings[number])
 
     def keep_running(self) -> None:
-        """Start the operator again if it has ended, as Kubernetes does when it could not reach the API server at its start."""
-        if (code := self.operator.poll()) is None:
-            return
-        assert code == 1, f"the operator ended with {code}:\n{self.explain()}"
-        self._start()
+        """Start each operator again that has ended, as Kubernetes does when it could not reach the API server at its start."""
+        for number, operator in enumerate(self.operators):
+            if (code := operator.poll()) is not None:
+                assert code == 1, f"the operator ended with {code}:\n{self.explain()}"
+                self.operators[number] = self._start(self._settings[number])
 
-    def until(self, ready: Callable[[], bool], *, every: float) -> None:
+    def until(self, ready: Callable[[], bool], what: str = "every model is Ready", *, every: float) -> None:
         """Wait until `ready()`, looking every so many seconds."""
         waiting.until(
             ready,
-            "every model is Ready",
+            what,
             moved=self.state,
             explain=self.explain,
             stalled=PATIENCE_SECONDS,
@@ -117,11 +127,11 @@ class Lifecycles:
         runs += [(stage, 1 + edit) for edit in range(1, edits + 1) for stage in (StageName.PREPARE, StageName.TRAIN)]
         return sorted(f"{name}-{stage.value}-{attempt}" for name in self.names for stage, attempt in runs)
 
-    def _start(self) -> None:
+    def _start(self, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
         given = {"LIVENESS_PORT": "0", "METRICS_PORT": "0", "WATCH_SECONDS": WATCH_SECONDS, "LOG_LEVEL": "WARNING"}
-        environment = os.environ | {f"SPEECHMODEL_{name}": value for name, value in given.items()}
+        environment = os.environ | {f"SPEECHMODEL_{name}": value for name, value in {**given, **settings}.items()}
         with self.log.open("ab") as log:
-            self.operator = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", "speechmodel_operator"],
                 env=environment | {"KUBECONFIG": str(self._kubeconfig)},
                 stderr=log,

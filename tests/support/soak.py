@@ -46,7 +46,7 @@ def soak(folder: Path, *, minutes: float, models: int, seed: int) -> Soaked:
         began, rounds, memory = time.monotonic(), 0, list[tuple[int, float]]()
 
         def ready() -> bool:
-            size = psutil.Process(lifecycles.operator.pid).memory_info().rss / 1e6
+            size = psutil.Process(lifecycles.operators[0].pid).memory_info().rss / 1e6
             memory.append((rounds, size))
             return lifecycles.ready() == models
 

@@ -2,12 +2,13 @@
 
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import boto3
-from kubecluster import images
+from kubecluster import audit, images
 from kubecluster.layout import Layout
 from types_boto3_s3 import S3Client
 
@@ -94,6 +95,11 @@ class Space:
         """Run `kubectl apply`."""
         self.kubectl.apply(manifest)
         return Model(self.kubectl, manifest["metadata"]["name"])
+
+    def operator_writes(self, since: datetime) -> list[audit.Write]:
+        """Return the writes of the operator, anywhere, as the API server of the cluster that the tests bring up saw them."""
+        assert self.target.layout
+        return audit.writes(self.target.layout, since, user=f"system:serviceaccount:{OPERATOR_NAMESPACE}:")
 
     def objects(self, prefix: str = "") -> list[str]:
         """Return the keys in the bucket."""

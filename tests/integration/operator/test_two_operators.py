@@ -3,10 +3,13 @@
 import asyncio
 import copy
 import logging
+import random
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from kubernetes.aio import client, config
@@ -20,11 +23,17 @@ from speechmodel_operator.resources.jobs import Images
 from speechmodel_operator.telemetry import Telemetry
 from speechmodel_plan.reconcile import StepFailed, reconcile
 from speechmodel_plan.task import Owner
+from support import built, waiting
+from support.fake_cluster import PROGRAMS, fake_cluster
+from support.kube import Model
+from support.lifecycles import STAGES, Lifecycles
 
 from .conftest import IMAGES, Operator
 from .test_canary import condition
 
 pytestmark = pytest.mark.slow
+
+MODELS = 3
 
 
 def test_two_operators_make_every_object_once_and_come_to_rest(operator: Operator) -> None:
@@ -95,6 +104,54 @@ def test_what_a_person_changes_is_put_right_however_often(operator: Operator) ->
     asyncio.run(steps())
     (found,) = operator.kubectl.find("deployments", f"speechops.dev/model={operator.name}")
     assert found["spec"]["replicas"] == 2
+
+
+def test_two_whole_operators_run_each_stage_once_although_both_are_killed_and_say_that_there_are_two(
+    tmp_path: Path,
+) -> None:
+    """They have no Lease and different images, from the creation of the models to servers that are Ready."""
+    settings = [{"IMAGE_INFERENCE": f"inference:{number}"} for number in range(2)]
+    with (
+        fake_cluster(built.programs(*PROGRAMS), tmp_path) as plane,
+        Lifecycles(plane, tmp_path, MODELS, seed=0, settings=settings) as lifecycles,
+    ):
+        lifecycles.proxy.faulty = False
+        models = [Model(plane.kubectl, name) for name in lifecycles.names]
+        kills = [(random.Random(number).randrange(1, MODELS * len(STAGES)), number) for number in range(2)]
+        lifecycles.create()
+
+        def reported_twice() -> bool:
+            for kill in [kill for kill in kills if len(lifecycles.created()) >= kill[0]]:
+                kills.remove(kill)
+                lifecycles.kill_operator(kill[1])
+            found = [model.condition("Stalled").get("reason") for model in models]
+            return not kills and found == ["ManagedTwice"] * MODELS
+
+        lifecycles.until(reported_twice, "each model says that it is managed twice", every=0.1)
+        assert [model.condition("Ready")["status"] for model in models] == ["True"] * MODELS
+        assert lifecycles.created() == lifecycles.jobs() == lifecycles.expected_jobs(), lifecycles.explain()
+
+        seen: list[list[str]] = []
+
+        def quiet() -> bool:
+            objects = plane.kubectl.find("speechmodels,deployments")
+            seen.append([found["metadata"]["resourceVersion"] for found in objects])
+            return seen[-1:] == seen[-2:-1]
+
+        waiting.until(quiet, "both come to rest", explain=lifecycles.explain, every=3)
+        first = lifecycles.operators[0]
+        first.send_signal(signal.SIGTERM)
+        assert waiting.until_ended(first) == 0
+        for model in models:
+            plane.kubectl("annotate", "speechmodel", model.name, "speechops.dev/retry=one-is-left")
+        lifecycles.until(lambda: lifecycles.ready() == MODELS, "every model is Ready", every=0.3)
+        assert [model.condition("Stalled") for model in models] == [{}] * MODELS
+        images = {
+            container["image"]
+            for found in plane.kubectl.find("deployments")
+            for container in found["spec"]["template"]["spec"]["containers"]
+        }
+        assert images == {"inference:1"}, "the server is as the operator that is left wants it"
 
 
 @asynccontextmanager

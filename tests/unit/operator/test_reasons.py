@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from speechmodel_api.reasons import Severity, severity_of
-from speechmodel_operator.cluster import observe
+from speechmodel_operator.cluster import observe, pods
 from speechmodel_operator.cluster.errors import Refused, cluster_error
 from speechmodel_operator.cluster.views import Deployment, Job, Pod
 from speechmodel_plan.observed import Run, RunState, Trouble
@@ -227,6 +227,24 @@ def test_without_a_limit_the_memory_of_the_node_ran_out_which_may_pass(component
     assert (trouble.reason, trouble.final) == ("OutOfMemory", False)
     assert "was killed because node gpu had no memory left" in trouble.message
     assert f"set {field}.requests.memory to what it needs" in trouble.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "reported"),
+    [
+        ("NodeShutdown", "Pod was rejected as the node is shutting down.", "Evicted"),
+        ("UnexpectedAdmissionError", "Allocate failed: no healthy devices", "PodLost"),
+    ],
+)
+def test_a_pod_that_its_node_rejects_quotes_it_and_one_of_a_node_that_shuts_down_is_no_failure(
+    reason: str, message: str, reported: str
+) -> None:
+    rejected = pod("Failed", reason=reason, message=message)
+    trouble = run_of(job(failed=True), rejected).trouble
+    assert trouble
+    assert trouble.reason == reported
+    assert f"on node gpu was rejected by its node ({reason}): {message}" in trouble.message
+    assert pods.consequence(rejected) < pods.consequence(pod("Running")), "it is why the other workers end"
 
 
 def test_a_run_that_failed_with_its_node_says_so() -> None:

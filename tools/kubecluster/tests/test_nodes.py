@@ -20,7 +20,7 @@ def test_nodes_do_not_share_addresses() -> None:
 def test_a_gpu_node_runs_a_device_plugin_and_its_taint_reaches_the_kubelet(layout: Layout) -> None:
     gpu = faults.find_node("gpu")
     services = [service.name for service in node.spec(layout, gpu).services]
-    assert services == ["containerd", "kubelet", "kube-proxy", "device-plugin"]
+    assert services == ["containerd", "dbus-daemon", "logind", "kubelet", "kube-proxy", "device-plugin"]
     config = json.loads((layout.node(gpu) / "kubelet.json").read_text())
     assert config["registerWithTaints"] == [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]
 

@@ -89,7 +89,7 @@ class ManagedTwice(Exception):
         super().__init__(
             f"{kind} {name} was changed back {times} times in an hour by something else, so it is left unchanged for up to an "
             "hour; let only one operator manage the namespace (watchNamespaces of the chart), or stop the other program that "
-            "writes this object"
+            "writes this object, and then set the annotation speechops.dev/retry to a new value"
         )
 
 

@@ -186,7 +186,7 @@ def _job_run(
     if state is RunState.SUCCEEDED:
         trouble = None
     elif pod and state is RunState.FAILED:
-        trouble = containers.out_of_memory(pod, STAGE_CONTAINER) or pods.disruption(pod)
+        trouble = containers.out_of_memory(pod, STAGE_CONTAINER) or pods.disruption(pod) or pods.rejection(pod)
     else:
         rejection = event_messages.get(metadata.uid, "")
         trouble = (

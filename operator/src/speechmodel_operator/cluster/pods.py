@@ -132,6 +132,20 @@ def disruption(pod: Pod) -> Trouble | None:
     return None
 
 
+def rejection(pod: Pod) -> Trouble | None:
+    """Return why the kubelet rejected a pod that the scheduler gave it. Kubernetes does not count that as a disruption.
+
+    A node that shuts down gets no pods once the scheduler knows of it. Other nodes may reject every pod, so a rejection by them
+    is a failure, which is followed by a pause.
+    """
+    if pod.status.phase != "Failed" or not pod.status.reason or pod.status.container_statuses:
+        return None
+    where = f"pod {pod.metadata.name} on node {pod.spec.node_name}"
+    shuts_down = pod.status.reason == "NodeShutdown"
+    message = f"{where} was rejected by its node ({pod.status.reason}): {pod.status.message}"
+    return Trouble(Reason.EVICTED if shuts_down else Reason.POD_LOST, message)
+
+
 def leaving(pod: Pod) -> bool:
     """Return True for a pod that goes away or has ended. Its Deployment replaces it."""
     return pod.deleting or not executing(pod) or disruption(pod) is not None
@@ -140,7 +154,7 @@ def leaving(pod: Pod) -> bool:
 def consequence(pod: Pod) -> tuple[int, float]:
     """Return how far the end of a worker follows from that of another one, and when it ended; the cause is the least."""
     ended = next((state for status in pod.status.container_statuses if (state := status.state.terminated)), None)
-    if disruption(pod):
+    if disruption(pod) or rejection(pod):
         return 0, 0.0
     if ended is None or ended.exit_code == ExitCode.DONE:
         return 4, math.inf

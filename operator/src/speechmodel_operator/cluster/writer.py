@@ -38,16 +38,20 @@ class Writer:
         self._hashes: dict[str, str] = {}
         """Hash of each object as it was applied last, by kind and name."""
         self._repeated: dict[str, list[float]] = {}
-        """Monotonic times at which it was applied again although its hash was the same."""
+        """Monotonic times at which it was applied again although its hash was the same. A requested retry forgets them: the other
+        program may have been stopped."""
+        self._retry: str | None = None
 
     def begin(self, api: Api, model: Metadata, versions: Iterable[str]) -> None:
         """Begin a step that writes with `api`. `model` is the metadata of the SpeechModel, and `versions` are those to be served.
 
         A refused write is repeated at once after an edit of the spec, a change of inherited labels or versions, or a
-        requested retry.
+        requested retry. What was changed back too often is applied again after a requested retry.
         """
-        inherited = tuple(labels.inherited(model.labels).items())
-        self._asked = model.generation, model.annotations.get(RETRY_ANNOTATION), inherited, tuple(versions)
+        inherited, retry = tuple(labels.inherited(model.labels).items()), model.annotations.get(RETRY_ANNOTATION)
+        self._asked = model.generation, retry, inherited, tuple(versions)
+        if retry != self._retry:
+            self._repeated, self._retry = {}, retry
         self._api = api
 
     async def create(

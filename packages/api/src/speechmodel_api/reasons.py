@@ -164,7 +164,8 @@ class Reason(StrEnum):
     EVICTED = (
         "Evicted",
         Severity.WARNING,
-        "The pod was evicted: its node is drained or short of memory or disk. Another pod continues from what was saved.",
+        "The pod was evicted: its node is drained, shuts down, or is short of memory or disk. Another pod continues from what was "
+        "saved.",
     )
     PREEMPTED = (
         "Preempted",
@@ -178,7 +179,11 @@ class Reason(StrEnum):
         "A pod is still terminating a minute after its grace period, usually because its node is lost.",
         "Bring the node back, remove it with `kubectl delete node`, or force-delete the pod once the node is known to be off.",
     )
-    POD_LOST = "PodLost", Severity.WARNING, "The pod was deleted or its node was lost. The stage is retried."
+    POD_LOST = (
+        "PodLost",
+        Severity.WARNING,
+        "The pod was deleted, its node was lost, or its node rejected it. The stage is retried.",
+    )
     RUN_VANISHED = "RunVanished", Severity.WARNING, "A Job was deleted while it ran. The stage is retried."
     IMAGE_PULL_FAILED = (
         "ImagePullFailed",
@@ -574,7 +579,8 @@ class Reason(StrEnum):
         "or images.",
         "Let only one operator manage the namespace: set watchNamespaces or watchNamespaceSelector of the chart, or uninstall the "
         "other release. If there is none, find what writes the object with `kubectl get <kind> <name> -o yaml "
-        "--show-managed-fields`. The operator applies the object again within an hour.",
+        "--show-managed-fields`. The operator applies the object again within an hour, and at once after "
+        "`kubectl annotate --overwrite speechmodel <name> speechops.dev/retry=<new value>`.",
     )
     REFUSED = (
         "Refused",

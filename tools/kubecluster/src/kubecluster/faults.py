@@ -1,10 +1,11 @@
-"""Cause faults on purpose: kill or freeze a service, lose a node."""
+"""Cause faults on purpose: kill or freeze a service, lose a node, announce its shutdown."""
 
 import signal
 
-from kubecluster import cluster, group, node
-from kubecluster.errors import ClusterError
+from kubecluster import cluster, group, logind, node
+from kubecluster.errors import ClusterError, NotRunning
 from kubecluster.layout import NODES, Layout, Node
+from kubecluster.shell import run
 
 
 def kill_service(layout: Layout, group_name: str, service: str) -> None:
@@ -36,6 +37,20 @@ def start_node(layout: Layout, name: str) -> None:
         cluster.require_up(layout)
         if group.find(layout, found.group) is None:
             node.start(layout, found)
+
+
+def announce_shutdown(layout: Layout, name: str, *, begins: bool) -> None:
+    """Tell a node that it is about to shut down, or that it is not after all, as logind does. The kubelet ends all pods then.
+
+    Raises NotRunning when the node does not run.
+    """
+    found = find_node(name)
+    init = group.find(layout, found.group)
+    if init is None:
+        raise NotRunning(f"node {name} does not run")
+    signal_name = f"{logind.INTERFACE}.PrepareForShutdown"
+    send = ("dbus-send", "--system", "--type=signal", logind.PATH, signal_name, f"boolean:{str(begins).lower()}")
+    run("nsenter", "--target", str(init), "--mount", *send)
 
 
 def find_node(name: str) -> Node:

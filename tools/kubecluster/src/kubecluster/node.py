@@ -17,6 +17,7 @@ PRIVATE = {
     "log": Path("/var/log"),
 }
 VOLATILE = ("kubelet", "cni", "log")  # emptied at each start; the image store stays
+LOGIND = "/run/logind"  # made by the service of that name when it answers
 CLEAN = "clean"  # written by a stop that left a usable image store
 
 
@@ -41,6 +42,7 @@ def spec(layout: Layout, node: Node) -> Group:
     for name, target in PRIVATE.items():
         (home / name).mkdir(parents=True, exist_ok=True)
         setup.append(["mount", "--bind", str(home / name), str(target)])
+    setup.append(["mkdir", "-p", str(node_config.BUS.parent)])
     setup.append(["mount", "--make-rshared", "/"])  # kubelet passes mounts on to containers
     kubelet: Options = {
         "kubeconfig": layout.kubeconfig(f"kubelet-{node.name}"),
@@ -61,6 +63,10 @@ def spec(layout: Layout, node: Node) -> Group:
     }
     services = [
         Service("containerd", ["containerd", "--config", str(files.containerd)], wait=node_config.SOCKET),
+        Service(
+            "dbus-daemon", ["dbus-daemon", f"--config-file={files.bus}", "--nofork"], str(node_config.BUS), abrupt=True
+        ),
+        Service("logind", [sys.executable, "-m", "kubecluster.logind", LOGIND], LOGIND, abrupt=True),
         Service("kubelet", [str(layout.bin / "kubelet"), *flags(kubelet)]),
         Service("kube-proxy", [str(layout.bin / "kube-proxy"), *flags(proxy)]),
     ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from kubecluster.layout import DNS_IP, HOST_IP, PAUSE_IMAGE, PRIVATE_REGISTRY, REGISTRY, Layout, Node
 
 SOCKET = "/run/containerd/containerd.sock"
+BUS = Path("/run/dbus/system_bus_socket")  # where the kubelet looks for it
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Files:
     """The paths of the files that the services read."""
 
     containerd: Path
+    bus: Path
     kubelet: Path
 
 
@@ -29,7 +31,8 @@ def write(layout: Layout, node: Node, home: Path) -> Files:
     cni.mkdir(parents=True, exist_ok=True)
     (cni / "10-pods.conflist").write_text(json.dumps(_pod_network(node)))
     (home / "resolv.conf").write_text(f"nameserver {HOST_IP}\n")
-    files = Files(home / "containerd.toml", home / "kubelet.json")
+    files = Files(home / "containerd.toml", home / "bus.conf", home / "kubelet.json")
+    files.bus.write_text(_bus())
     files.containerd.write_text(_containerd(certs, cni))
     files.kubelet.write_text(json.dumps(_kubelet(layout, node, home), indent=1))
     return files
@@ -75,9 +78,27 @@ def _kubelet(layout: Layout, node: Node, home: Path) -> dict[str, object]:
         "nodeStatusUpdateFrequency": "4s",
         "nodeLeaseDurationSeconds": 8,
         "serializeImagePulls": False,
-        "shutdownGracePeriod": "0s",
+        "shutdownGracePeriod": "30s",
+        "shutdownGracePeriodCriticalPods": "10s",
         "registerWithTaints": [{"key": k, "value": v, "effect": e} for k, v, e in node.taints],
     }
+
+
+def _bus() -> str:
+    """Return the configuration of a system bus that allows everything: nothing else can reach it."""
+    return f"""<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path={BUS}</listen>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+  </policy>
+</busconfig>
+"""
 
 
 def _containerd(certs: Path, cni: Path) -> str:

@@ -18,6 +18,8 @@ REQUIRED = {
     "iptables": "iptables",
     "nft": "nftables",
     "conntrack": "conntrack",
+    "dbus-daemon": "dbus-daemon",
+    "dbus-send": "dbus-bin",
     "ip": "iproute2",
     "sysctl": "procps",
     "mount": "mount",
