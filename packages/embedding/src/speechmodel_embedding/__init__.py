@@ -1,0 +1,39 @@
+"""A pre-trained speech embedding: recordings of speech as numbers that are alike for the same words by different people.
+
+    samples -> spectrogram [2 * frames + 82, 32] -> convolutions -> embeddings [frames + 4, 96] of 0.76 s of sound each
+
+It is Google's speech_embedding (Lin et al., 2020, "Training keyword spotters with limited and synthesized speech data"),
+Apache License 2.0. Its weights were learned from many people's speech and never change here. A small network over
+it, the head, is trained for each model: it needs few voices to understand others.
+
+The convolutions move by 80 ms for each embedding. They are run on the spectrogram from four places, 20 ms apart, so
+that there is an embedding for each frame of DeepSpeech.
+"""
+
+from speechmodel_embedding.head import HEAD_CONTEXT, Head
+from speechmodel_embedding.network import ACTIVATION_FLOOR, LEAK, Layer, layers
+from speechmodel_embedding.spectrogram import (
+    BANDS,
+    HOPS_PER_FRAME,
+    MARGIN,
+    PHASES,
+    Spectrogram,
+    frame_count,
+    spectrogram,
+)
+
+__all__ = [
+    "ACTIVATION_FLOOR",
+    "BANDS",
+    "HEAD_CONTEXT",
+    "HOPS_PER_FRAME",
+    "LEAK",
+    "MARGIN",
+    "PHASES",
+    "Head",
+    "Layer",
+    "Spectrogram",
+    "frame_count",
+    "layers",
+    "spectrogram",
+]

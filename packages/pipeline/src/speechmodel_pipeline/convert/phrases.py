@@ -1,0 +1,88 @@
+"""The head that training has made -> the phrase network as an ONNX model: spectrogram in, log probabilities out.
+
+Its input is `spectrogram` [2 * frames + 82, 32], its output `log_probabilities` [frames, labels + 1], for frames in fours.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper
+from speechmodel_embedding import ACTIVATION_FLOOR, BANDS, HOPS_PER_FRAME, LEAK, PHASES, Head, Layer, layers
+
+from speechmodel_pipeline.convert.acoustic import Builder, model_of, value
+
+_LEFT_OUT = HOPS_PER_FRAME * (PHASES - 1)
+"""Hops that one of the phases does not see."""
+
+
+def export_phrase_network(head: Path, target: Path) -> None:
+    """Write the phrase network with this head to `target`. Equal weights give equal bytes.
+
+    Raises OSError or ValueError if `head` cannot be read.
+    """
+    target.write_bytes(_model(Head.load(head)).SerializeToString(deterministic=True))
+
+
+def _model(head: Head) -> onnx.ModelProto:
+    builder = Builder({})
+    values = _phases(builder)
+    for index, layer in enumerate(layers()):
+        values = _layer(builder, values, f"embedding/{index}", layer)
+    # [phases, 96, places, 1] -> [1, 96, frames + 4]: place 0 of each phase, then place 1 of each
+    values = builder.node("Transpose", [values], "embedding/places", perm=[3, 1, 2, 0])
+    shape = builder.constant("embedding/shape", np.array([1, len(head.mean), -1], np.int64))
+    values = builder.node("Reshape", [values, shape], "embedding/frames")
+    # the convolution of (e - mean) / deviation, as one of e
+    kernel = head.kernel / head.deviation[:, None]
+    bias = head.bias - np.einsum("tcu,c->u", kernel, head.mean)
+    weights = builder.constant("head/kernel", kernel.transpose(2, 1, 0).astype(np.float32))
+    inputs = [values, weights, builder.constant("head/bias", bias.astype(np.float32))]
+    values = builder.node("Relu", [builder.node("Conv", inputs, "head/convolution")], "head/units")
+    values = builder.node("Transpose", [values], "head/by_frame", perm=[0, 2, 1])
+    output = builder.constant("head/output", head.output)
+    values = builder.node("MatMul", [values, output], "head/product")
+    values = builder.node("Add", [values, builder.constant("head/output_bias", head.output_bias)], "head/logits")
+    values = builder.node("LogSoftmax", [values], "head/log_probabilities", axis=-1)
+    builder.node("Squeeze", [values, builder.constant("head/batch", np.array([0], np.int64))], "log_probabilities")
+    return model_of(
+        helper.make_graph(
+            builder.nodes,
+            "phrases",
+            [value("spectrogram", "hops", BANDS)],
+            [value("log_probabilities", "frames", head.classes)],
+            builder.constants,
+        )
+    )
+
+
+def _phases(builder: Builder) -> str:
+    """Add the four phases of the spectrogram as a batch, `[4, 1, hops - 6, 32]`."""
+    axes = builder.constant("phase/axis", np.array([0], np.int64))
+    parts = []
+    for phase in range(PHASES):
+        start = HOPS_PER_FRAME * phase
+        end = start - _LEFT_OUT or np.iinfo(np.int64).max
+        limits = [
+            builder.constant(f"phase/{phase}/{name}", np.array([place], np.int64))
+            for name, place in (("start", start), ("end", end))
+        ]
+        parts.append(builder.node("Slice", ["spectrogram", *limits, axes], f"phase/{phase}"))
+    shaped = builder.constant("phase/shape", np.array([0, 1], np.int64))
+    stacked = [builder.node("Unsqueeze", [part, shaped], f"{part}/one") for part in parts]
+    return builder.node("Concat", stacked, "phases", axis=0)
+
+
+def _layer(builder: Builder, values: str, name: str, layer: Layer) -> str:
+    """Add a layer of the embedding."""
+    kernel = builder.constant(f"{name}/kernel", layer.kernel.transpose(3, 2, 0, 1))
+    bias = builder.constant(f"{name}/bias", layer.bias)
+    side = 1 if layer.padded else 0
+    values = builder.node("Conv", [values, kernel, bias], f"{name}/convolution", pads=[0, side, 0, side])
+    if layer.activated:
+        values = builder.node("LeakyRelu", [values], f"{name}/leaky", alpha=LEAK)
+        floor = builder.constant(f"{name}/floor", np.float32(ACTIVATION_FLOOR))
+        values = builder.node("Max", [values, floor], f"{name}/activation")
+    if layer.pool is not None:
+        values = builder.node("MaxPool", [values], name, kernel_shape=layer.pool, strides=layer.pool)
+    return values
