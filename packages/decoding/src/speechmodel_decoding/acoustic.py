@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
-
 from speechmodel_embedding import HOPS_PER_FRAME, MARGIN, frame_count, spectrogram
 
 from speechmodel_decoding.errors import AcousticModelError

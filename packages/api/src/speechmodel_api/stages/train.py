@@ -98,3 +98,6 @@ class TrainOutput(Document):
     """Values that training used. None from a trainer from before they were reported."""
     graph_sha256: Digest
     graph_bytes: int
+    phrase_head_sha256: Digest | None = None
+    """Digest of phrase_head.npz, the weights of the phrase network. None from a trainer from before there was one, from
+    Coqui, and for a dataset without a use for it."""
