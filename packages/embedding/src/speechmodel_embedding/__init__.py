@@ -1,6 +1,6 @@
 """A pre-trained speech embedding: recordings of speech as numbers that are alike for the same words by different people.
 
-    samples -> spectrogram [2 * frames + 82, 32] -> convolutions -> embeddings [frames + 4, 96] of 0.76 s of sound each
+    samples -> spectrogram [2 * frames + 74, 32] -> convolutions -> embeddings [frames, 96] of 0.78 s of sound each
 
 It is Google's speech_embedding (Lin et al., 2020, "Training keyword spotters with limited and synthesized speech data"),
 Apache License 2.0. Its weights were learned from many people's speech and never change here. A small network over
@@ -10,7 +10,7 @@ The convolutions move by 80 ms for each embedding. They are run on the spectrogr
 that there is an embedding for each frame of DeepSpeech.
 """
 
-from speechmodel_embedding.head import HEAD_CONTEXT, Head
+from speechmodel_embedding.head import Head
 from speechmodel_embedding.network import ACTIVATION_FLOOR, LEAK, Layer, layers
 from speechmodel_embedding.spectrogram import (
     BANDS,
@@ -25,7 +25,6 @@ from speechmodel_embedding.spectrogram import (
 __all__ = [
     "ACTIVATION_FLOOR",
     "BANDS",
-    "HEAD_CONTEXT",
     "HOPS_PER_FRAME",
     "LEAK",
     "MARGIN",

@@ -7,22 +7,20 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-HEAD_CONTEXT = 2
-"""Frames before and after a frame whose embeddings the head sees: 0.84 s of sound in all."""
-
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Head:
-    """The weights: log softmax of relu(conv((e - mean) / deviation) + bias) W + b, for embeddings e."""
+    """The weights: log softmax of relu((e - mean) / deviation * kernel + bias) * output + output_bias, for an
+    embedding e."""
 
     mean: Floats
     """`[96]`, of the embeddings of the training clips."""
     deviation: Floats
     """`[96]`."""
     kernel: Floats
-    """`[5, 96, units]`, over the embeddings of five frames."""
+    """`[96, units]`."""
     bias: Floats
     """`[units]`."""
     output: Floats

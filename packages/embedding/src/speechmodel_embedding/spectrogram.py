@@ -14,8 +14,8 @@ BANDS = 32
 PHASES = 4
 """Places from which the convolutions run, so that there is an embedding every 20 ms instead of every 80."""
 HOPS_PER_FRAME = 2
-MARGIN = 82
-"""Hops of 10 ms that n frames need more than 2 n: 76 for one embedding, and two frames before and after for the head."""
+MARGIN = 74
+"""Hops of 10 ms that n frames need more than 2 n: an embedding is made of 76."""
 
 Pcm = npt.NDArray[np.int16]
 Spectrogram = npt.NDArray[np.float32]
@@ -36,7 +36,7 @@ def frame_count(samples: int) -> int:
 
 
 def spectrogram(pcm: Pcm) -> Spectrogram:
-    """Return the spectrogram of a recording, `[2 * frame_count(samples) + 82, 32]`, with silence around it.
+    """Return the spectrogram of a recording, `[2 * frame_count(samples) + 74, 32]`, with silence around it.
 
     `pcm` is int16 `[samples]` of one channel at 16 kHz.
     """

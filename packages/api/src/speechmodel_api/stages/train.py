@@ -99,5 +99,4 @@ class TrainOutput(Document):
     graph_sha256: Digest
     graph_bytes: int
     phrase_head_sha256: Digest | None = None
-    """Digest of phrase_head.npz, the weights of the phrase network. None from a trainer from before there was one, from
-    Coqui, and for a dataset without a use for it."""
+    """Digest of phrase_head.npz, the head of the phrase network. None from CoquiSTT, and from a trainer from before there was one."""

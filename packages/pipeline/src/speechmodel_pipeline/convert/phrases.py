@@ -1,16 +1,19 @@
 """The head that training has made -> the phrase network as an ONNX model: spectrogram in, log probabilities out.
 
-Its input is `spectrogram` [2 * frames + 82, 32], its output `log_probabilities` [frames, labels + 1], for frames in fours.
+Its input is `spectrogram` [2 * frames + 74, 32], its output `log_probabilities` [frames, labels + 1], for frames in fours.
 """
 
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import helper
 from speechmodel_embedding import ACTIVATION_FLOOR, BANDS, HOPS_PER_FRAME, LEAK, PHASES, Head, Layer, layers
 
 from speechmodel_pipeline.convert.acoustic import Builder, model_of, value
+
+Floats = npt.NDArray[np.float32]
 
 _LEFT_OUT = HOPS_PER_FRAME * (PHASES - 1)
 """Hops that one of the phases does not see."""
@@ -29,22 +32,16 @@ def _model(head: Head) -> onnx.ModelProto:
     values = _phases(builder)
     for index, layer in enumerate(layers()):
         values = _layer(builder, values, f"embedding/{index}", layer)
-    # [phases, 96, places, 1] -> [1, 96, frames + 4]: place 0 of each phase, then place 1 of each
-    values = builder.node("Transpose", [values], "embedding/places", perm=[3, 1, 2, 0])
-    shape = builder.constant("embedding/shape", np.array([1, len(head.mean), -1], np.int64))
+    # [phases, 96, places, 1] -> [frames, 96]: place 0 of each phase, then place 1 of each
+    values = builder.node("Transpose", [values], "embedding/places", perm=[3, 2, 0, 1])
+    shape = builder.constant("embedding/shape", np.array([-1, len(head.mean)], np.int64))
     values = builder.node("Reshape", [values, shape], "embedding/frames")
-    # the convolution of (e - mean) / deviation, as one of e
-    kernel = head.kernel / head.deviation[:, None]
-    bias = head.bias - np.einsum("tcu,c->u", kernel, head.mean)
-    weights = builder.constant("head/kernel", kernel.transpose(2, 1, 0).astype(np.float32))
-    inputs = [values, weights, builder.constant("head/bias", bias.astype(np.float32))]
-    values = builder.node("Relu", [builder.node("Conv", inputs, "head/convolution")], "head/units")
-    values = builder.node("Transpose", [values], "head/by_frame", perm=[0, 2, 1])
-    output = builder.constant("head/output", head.output)
-    values = builder.node("MatMul", [values, output], "head/product")
-    values = builder.node("Add", [values, builder.constant("head/output_bias", head.output_bias)], "head/logits")
-    values = builder.node("LogSoftmax", [values], "head/log_probabilities", axis=-1)
-    builder.node("Squeeze", [values, builder.constant("head/batch", np.array([0], np.int64))], "log_probabilities")
+    kernel = head.kernel / head.deviation[:, None]  # of (e - mean) / deviation, as one of e
+    values = _dense(builder, values, "head/units", kernel, head.bias - head.mean @ kernel)
+    values = _dense(
+        builder, builder.node("Relu", [values], "head/activation"), "head/logits", head.output, head.output_bias
+    )
+    builder.node("LogSoftmax", [values], "log_probabilities", axis=-1)
     return model_of(
         helper.make_graph(
             builder.nodes,
@@ -54,6 +51,12 @@ def _model(head: Head) -> onnx.ModelProto:
             builder.constants,
         )
     )
+
+
+def _dense(builder: Builder, values: str, name: str, weights: Floats, bias: Floats) -> str:
+    """Add the product with `weights`, `[before, after]`, and a bias."""
+    product = builder.node("MatMul", [values, builder.constant(f"{name}/weights", weights)], f"{name}/product")
+    return builder.node("Add", [product, builder.constant(f"{name}/bias", bias)], name)
 
 
 def _phases(builder: Builder) -> str:
