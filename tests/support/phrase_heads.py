@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from speechmodel_decoding import AcousticModel
+from speechmodel_decoding import AcousticModel, LogProbabilities
 from speechmodel_embedding import Head
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_pipeline.convert.phrases import export_phrase_network
@@ -78,6 +78,6 @@ def _seeing() -> Head:
     return Head(*(weight.astype(np.float32) for weight in weights))
 
 
-def _embeddings(frames: np.ndarray) -> np.ndarray:
-    logits = frames - frames[:, -1:]
-    return logits[:, :WIDTH] - logits[:, WIDTH:-1]
+def _embeddings(frames: LogProbabilities) -> LogProbabilities:
+    logits: LogProbabilities = frames - frames[:, -1:]
+    return (logits[:, :WIDTH] - logits[:, WIDTH:-1]).astype(np.float32)

@@ -121,7 +121,8 @@ class EvaluateOutput(Document):
     scorer: WeighedScorer | None = None
     """The scorer with its weights, given or tuned. None without one."""
     native: NativeEngine | None = None
-    """The engine Native. None with a scorer, and for conversions without its network."""
+    """The engine Native. None with a scorer, with a grammar that the phrase network decodes, since both engines run that one,
+    and for conversions without the network of Native."""
     figures: GrammarFigures | None = None
     """Counts of test clips by the answer with the grammar or the rejection. None with neither, and without test
     clips."""
