@@ -40,7 +40,7 @@ def knowing_head() -> Head:
     clips = [load(path) for path in sorted((FIXTURES / "clips").glob("*.wav"))]
     with tempfile.TemporaryDirectory() as folder:
         seeing, hearing = Path(folder) / "seeing.onnx", Path(folder) / "hearing.onnx"
-        _export(_seeing(), seeing)
+        export_head(_seeing(), seeing)
         export_acoustic_model(GRAPH, hearing)
         seen, heard = AcousticModel(seeing), AcousticModel(hearing)
         embedded, targets = [], []
@@ -63,10 +63,12 @@ def knowing_head() -> Head:
     return Head(*(weight.astype(np.float32) for weight in weights))
 
 
-def _export(head: Head, target: Path) -> None:
+def export_head(head: Head, target: Path) -> None:
+    """Write the phrase network of a head."""
     weights = target.with_suffix(".npz")
     head.save(weights)
     export_phrase_network(weights, target)
+    weights.unlink()
 
 
 def _seeing() -> Head:
