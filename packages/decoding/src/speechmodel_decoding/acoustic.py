@@ -6,7 +6,7 @@ The file is made by convert. One kind has the weights of the graph that libdeeps
 network in floats is 1. That of the quantised network is any number, and streams share its runs.
 
 The other kind is the phrase network, the head over the speech embedding. Its input is `spectrogram` [2 * frames + 74, 32]
-and its output `log_probabilities` [frames, labels + 1], for frames in fours.
+and its output `log_probabilities` [frames, labels + 1].
 """
 
 from collections.abc import Iterator

@@ -6,17 +6,16 @@ It is Google's speech_embedding (Lin et al., 2020, "Training keyword spotters wi
 Apache License 2.0. Its weights were learned from many people's speech and never change here. A small network over
 it, the head, is trained for each model: it needs few voices to understand others.
 
-The convolutions move by 80 ms for each embedding. They are run on the spectrogram from four places, 20 ms apart, so
-that there is an embedding for each frame of DeepSpeech.
+The original has an embedding every 80 ms. Here the last two maxima over time skip nothing, and the layers behind them are
+dilated instead, so that there is an embedding for each frame of DeepSpeech, every 20 ms, with the same numbers.
 """
 
 from speechmodel_embedding.head import Head
-from speechmodel_embedding.network import ACTIVATION_FLOOR, LEAK, Layer, layers
+from speechmodel_embedding.network import ACTIVATION_FLOOR, LEAK, Layer, Maximum, layers
 from speechmodel_embedding.spectrogram import (
     BANDS,
     HOPS_PER_FRAME,
     MARGIN,
-    PHASES,
     Spectrogram,
     frame_count,
     spectrogram,
@@ -28,9 +27,9 @@ __all__ = [
     "HOPS_PER_FRAME",
     "LEAK",
     "MARGIN",
-    "PHASES",
     "Head",
     "Layer",
+    "Maximum",
     "Spectrogram",
     "frame_count",
     "layers",

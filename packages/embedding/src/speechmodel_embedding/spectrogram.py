@@ -11,8 +11,6 @@ import numpy.typing as npt
 from speechmodel_api.audio import SAMPLE_RATE, STRIDE
 
 BANDS = 32
-PHASES = 4
-"""Places from which the convolutions run, so that there is an embedding every 20 ms instead of every 80."""
 HOPS_PER_FRAME = 2
 MARGIN = 74
 """Hops of 10 ms that n frames need more than 2 n: an embedding is made of 76."""
@@ -30,9 +28,8 @@ _SILENCE = (MARGIN * _HOP + _FFT - _HOP) // 2
 
 
 def frame_count(samples: int) -> int:
-    """Return the number of frames of a recording: one for each 20 ms that have begun, in whole fours."""
-    frames = -(-max(samples, 1) // STRIDE)
-    return -(-frames // PHASES) * PHASES
+    """Return the number of frames of a recording: one for each 20 ms that have begun, at least one."""
+    return max(-(-samples // STRIDE), 1)
 
 
 def spectrogram(pcm: Pcm) -> Spectrogram:

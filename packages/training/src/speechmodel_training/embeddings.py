@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from speechmodel_embedding import ACTIVATION_FLOOR, BANDS, HOPS_PER_FRAME, LEAK, PHASES, layers, spectrogram
+from speechmodel_embedding import ACTIVATION_FLOOR, BANDS, LEAK, Maximum, layers, spectrogram
 from speechmodel_stagekit.cpus import available_cpus
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import stop_requested
@@ -86,16 +86,23 @@ def _network() -> tf.types.experimental.PolymorphicFunction:
     network = [(tf.constant(layer.kernel), tf.constant(layer.bias), layer) for layer in layers()]
 
     def compute(hops: tf.Tensor) -> tf.Tensor:
-        seen = tf.shape(hops)[0] - HOPS_PER_FRAME * (PHASES - 1)
-        values = tf.stack([hops[HOPS_PER_FRAME * phase :][:seen] for phase in range(PHASES)])[..., None]
+        values = hops[None, :, :, None]
         for kernel, bias, layer in network:
             side = [1, 1] if layer.padded else [0, 0]
-            values = tf.nn.conv2d(values, kernel, strides=1, padding=[[0, 0], [0, 0], side, [0, 0]]) + bias
+            values = tf.nn.conv2d(values, kernel, 1, [[0, 0], [0, 0], side, [0, 0]], dilations=[layer.dilation, 1])
+            values += bias
             if layer.activated:
                 values = tf.maximum(tf.nn.leaky_relu(values, LEAK), ACTIVATION_FLOOR)
-            if layer.pool is not None:
-                values = tf.nn.max_pool2d(values, layer.pool, layer.pool, "VALID")
-        # place 0 of each phase, then place 1 of each
-        return tf.reshape(tf.transpose(values[:, :, 0], [1, 0, 2]), [-1, values.shape[-1]])
+            if layer.maximum is not None:
+                values = _largest(values, layer.maximum)
+        return values[0, :, 0]
 
     return tf.function(compute, input_signature=[tf.TensorSpec([None, BANDS], tf.float32)], autograph=False)
+
+
+def _largest(values: tf.Tensor, maximum: Maximum) -> tf.Tensor:
+    """Return the largest of neighbours. TensorFlow has no maximum of dilated neighbours on CPUs."""
+    values = tf.nn.max_pool2d(values, [1, 2], [1, 2], "VALID")
+    if maximum.over_time:
+        values = tf.maximum(values[:, : -maximum.dilation], values[:, maximum.dilation :])
+    return values[:, :: maximum.step]

@@ -1,6 +1,6 @@
 """The head that training has made -> the phrase network as an ONNX model: spectrogram in, log probabilities out.
 
-Its input is `spectrogram` [2 * frames + 74, 32], its output `log_probabilities` [frames, labels + 1], for frames in fours.
+Its input is `spectrogram` [2 * frames + 74, 32], its output `log_probabilities` [frames, labels + 1].
 """
 
 from pathlib import Path
@@ -9,14 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper
-from speechmodel_embedding import ACTIVATION_FLOOR, BANDS, HOPS_PER_FRAME, LEAK, PHASES, Head, Layer, layers
+from speechmodel_embedding import ACTIVATION_FLOOR, BANDS, LEAK, Head, Layer, layers
 
 from speechmodel_pipeline.convert.acoustic import Builder, model_of, value
 
 Floats = npt.NDArray[np.float32]
-
-_LEFT_OUT = HOPS_PER_FRAME * (PHASES - 1)
-"""Hops that one of the phases does not see."""
 
 
 def export_phrase_network(head: Path, target: Path) -> None:
@@ -29,13 +26,12 @@ def export_phrase_network(head: Path, target: Path) -> None:
 
 def _model(head: Head) -> onnx.ModelProto:
     builder = Builder({})
-    values = _phases(builder)
+    axes = builder.constant("spectrogram/axes", np.array([0, 1], np.int64))
+    values = builder.node("Unsqueeze", ["spectrogram", axes], "spectrogram/image")
     for index, layer in enumerate(layers()):
         values = _layer(builder, values, f"embedding/{index}", layer)
-    # [phases, 96, places, 1] -> [frames, 96]: place 0 of each phase, then place 1 of each
-    values = builder.node("Transpose", [values], "embedding/places", perm=[3, 2, 0, 1])
-    shape = builder.constant("embedding/shape", np.array([-1, len(head.mean)], np.int64))
-    values = builder.node("Reshape", [values, shape], "embedding/frames")
+    values = builder.node("Transpose", [values], "embedding/by_frame", perm=[0, 3, 2, 1])
+    values = builder.node("Squeeze", [values, axes], "embedding/frames")  # [frames, 96]
     kernel = head.kernel / head.deviation[:, None]  # of (e - mean) / deviation, as one of e
     values = _dense(builder, values, "head/units", kernel, head.bias - head.mean @ kernel)
     values = _dense(
@@ -59,33 +55,25 @@ def _dense(builder: Builder, values: str, name: str, weights: Floats, bias: Floa
     return builder.node("Add", [product, builder.constant(f"{name}/bias", bias)], name)
 
 
-def _phases(builder: Builder) -> str:
-    """Add the four phases of the spectrogram as a batch, `[4, 1, hops - 6, 32]`."""
-    axes = builder.constant("phase/axis", np.array([0], np.int64))
-    parts = []
-    for phase in range(PHASES):
-        start = HOPS_PER_FRAME * phase
-        end = start - _LEFT_OUT or np.iinfo(np.int64).max
-        limits = [
-            builder.constant(f"phase/{phase}/{name}", np.array([place], np.int64))
-            for name, place in (("start", start), ("end", end))
-        ]
-        parts.append(builder.node("Slice", ["spectrogram", *limits, axes], f"phase/{phase}"))
-    shaped = builder.constant("phase/shape", np.array([0, 1], np.int64))
-    stacked = [builder.node("Unsqueeze", [part, shaped], f"{part}/one") for part in parts]
-    return builder.node("Concat", stacked, "phases", axis=0)
-
-
 def _layer(builder: Builder, values: str, name: str, layer: Layer) -> str:
     """Add a layer of the embedding."""
     kernel = builder.constant(f"{name}/kernel", layer.kernel.transpose(3, 2, 0, 1))
     bias = builder.constant(f"{name}/bias", layer.bias)
     side = 1 if layer.padded else 0
-    values = builder.node("Conv", [values, kernel, bias], f"{name}/convolution", pads=[0, side, 0, side])
+    values = builder.node(
+        "Conv", [values, kernel, bias], f"{name}/convolution", pads=[0, side, 0, side], dilations=[layer.dilation, 1]
+    )
     if layer.activated:
         values = builder.node("LeakyRelu", [values], f"{name}/leaky", alpha=LEAK)
         floor = builder.constant(f"{name}/floor", np.float32(ACTIVATION_FLOOR))
         values = builder.node("Max", [values, floor], f"{name}/activation")
-    if layer.pool is not None:
-        values = builder.node("MaxPool", [values], name, kernel_shape=layer.pool, strides=layer.pool)
+    if (maximum := layer.maximum) is not None:
+        values = builder.node(
+            "MaxPool",
+            [values],
+            name,
+            kernel_shape=[1 + maximum.over_time, 2],
+            strides=[maximum.step, 2],
+            dilations=[maximum.dilation, 1],
+        )
     return values
