@@ -45,7 +45,7 @@ def test_the_embeddings_are_those_of_the_original(sweep: np.ndarray) -> None:
 
 @pytest.mark.training
 def test_decoding_hears_the_phrases_that_a_head_was_trained_on(training_set: TrainingSet, tmp_path: Path) -> None:
-    train_head(training_set, UNCHANGED, seed=1, steps=250).save(tmp_path / "head.npz")
+    train_head(training_set, UNCHANGED, seed=1, steps=400).save(tmp_path / "head.npz")
     export_phrase_network(tmp_path / "head.npz", tmp_path / "phrases.onnx")
     model = AcousticModel(tmp_path / "phrases.onnx")
     texts = [clip.transcript for clip in training_set.train]
