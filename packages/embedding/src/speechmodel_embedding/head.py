@@ -1,5 +1,6 @@
 """The head: the layers over the embedding that are trained for each model."""
 
+import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -44,5 +45,5 @@ class Head:
         try:
             with np.load(path) as stored:
                 return cls(**{field.name: stored[field.name].astype(np.float32) for field in fields(cls)})
-        except (KeyError, EOFError) as error:
-            raise ValueError(f"{path} lacks {error}") from error
+        except (KeyError, EOFError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} is no head of a phrase network: {error}") from error

@@ -16,7 +16,7 @@ from speechmodel_stagekit.artefacts import file_digest, once
 from speechmodel_stagekit.program import run_stage
 
 from speechmodel_training.augmentation import Augmenter
-from speechmodel_training.augmentation.automatic import chosen as chosen_augmentation
+from speechmodel_training.augmentation.automatic import chosen_for_head
 from speechmodel_training.checkpoints import CheckpointStore
 from speechmodel_training.device import prepare_device
 from speechmodel_training.epochs import as_csv
@@ -80,7 +80,7 @@ def export_graph(lineage: Lineage, document: TrainInput, folder: Path) -> TrainO
 
 def _train_head(lineage: Lineage, document: TrainInput, steps: int) -> Head:
     training_set, seed = lineage.training_set, lineage.facts.seed
-    entries = tuple(map(parse, chosen_augmentation(document.augmentation)))
+    entries = tuple(map(parse, chosen_for_head(document.augmentation)))
     augmenter = Augmenter(entries, seed=seed, voices=[clip.path for clip in training_set.train])
     return train_head(training_set, augmenter, seed=seed, steps=max(min(steps, MOST_STEPS), 1))
 
