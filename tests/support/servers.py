@@ -31,11 +31,13 @@ from speechmodel_api.published import (
 from speechmodel_api.stages.decoders import Calibration, Decoding
 from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, QUANTISED, SCORER, SELFTEST, VERSION
 from speechmodel_decoding.compiling import compile_grammar
+from speechmodel_embedding import Head
 from speechmodel_pipeline.convert.acoustic import export_acoustic_model
 from speechmodel_pipeline.convert.quantised import export_quantised_model
 from speechmodel_runtime import Pcm, load, read_graph, save
 from websockets.sync.client import ClientConnection, connect
 
+from support.phrase_heads import export_head
 from support.places import FIXTURES
 from support.ports import free_port
 from support.waiting import until, until_ended
@@ -75,11 +77,17 @@ class VersionFolder:
         *phrases: str,
         intents: Mapping[str, tuple[str, ...]] | None = None,
         threshold: float = -0.05,
+        head: Head | None = None,
         **lists: tuple[str, ...],
     ) -> None:
-        """Add the files of a grammar, as a version that was published with one has them."""
+        """Add the files of a grammar, as a version that was published with one has them. With `head`, the phrase network
+        decodes it.
+        """
         graph = FIXTURES / "tf2_128.pb"
-        export_acoustic_model(graph, self.path / ACOUSTIC)
+        if head is None:
+            export_acoustic_model(graph, self.path / ACOUSTIC)
+        else:
+            export_head(head, self.path / ACOUSTIC)
         alphabet = [label.decode() for label in read_graph(graph).labels]
         intents = dict(intents or {})
         self._decoding = Decoding(grammar=GrammarSource.PHRASES, phrases=phrases, intents=intents, lists=lists)
@@ -93,6 +101,7 @@ class VersionFolder:
             grammar_sha256=self._digest(GRAMMAR),
             grammar_bytes=(self.path / GRAMMAR).stat().st_size,
             calibration=Calibration(threshold=threshold, offset=-2.0, slope=1.5, word_offset=-2.0, word_slope=1.5),
+            embedded=head is not None,
         )
         self.selftest(load(OK_ESPEJO), "ok espejo")
 

@@ -37,13 +37,19 @@ class Workspace:
         return self.root / "exports" / TRAIN / "output_graph.pb"
 
     @property
+    def head(self) -> Path:
+        """Where the trainer writes the head of the phrase network."""
+        return self.root / "exports" / TRAIN / "phrase_head.npz"
+
+    @property
     def source(self) -> Path:
         """The folder of the dataset as the user gave it."""
         return self.root.parent / "source"
 
     def convert_input(self) -> ConvertInput:
-        """For the graph as it lies there."""
+        """For the graph, and the head if there is one, as they lie there."""
         digest = hashlib.sha256(self.graph.read_bytes()).hexdigest()
+        head = hashlib.sha256(self.head.read_bytes()).hexdigest() if self.head.exists() else None
         return ConvertInput(
             key=CONVERT,
             attempt=1,
@@ -51,6 +57,7 @@ class Workspace:
             train_key=TRAIN,
             graph_sha256=digest,
             data_key=DATA,
+            phrase_head_sha256=head,
         )
 
     def evaluate_input(
@@ -65,6 +72,7 @@ class Workspace:
             model_sha256=converted.model_sha256,
             acoustic_sha256=converted.acoustic_sha256,
             quantised_sha256=converted.quantised_sha256,
+            phrases_sha256=converted.phrases_sha256,
             data_key=DATA,
             dataset_digest=self.dataset.dataset_digest,
             decoding=decoding or Decoding(beam_width=beam_width),

@@ -7,12 +7,13 @@ from typing import Any
 
 from speechmodel_api.base import Document
 from speechmodel_api.learning import LearningSettings
+from speechmodel_api.phrase_network import PublishedPhrases
 from speechmodel_api.progress import TrainProgress
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages.contract import StageError, StageInput, StageName, StageResult
 from speechmodel_api.stages.convert import ConvertInput, ConvertOutput
-from speechmodel_api.stages.decoders import UnusableWords
-from speechmodel_api.stages.evaluate import CompareInput, CompareOutput, EvaluateOutput, GrammarFigures
+from speechmodel_api.stages.decoders import Calibration, GrammarDecoder, UnusableWords
+from speechmodel_api.stages.evaluate import CompareInput, CompareOutput, EvaluateInput, EvaluateOutput, GrammarFigures
 from speechmodel_api.stages.prepare import PrepareOutput
 from speechmodel_api.stages.publish import PublishInput, PublishOutput
 from speechmodel_api.stages.train import DownloadOutput, TrainOutput
@@ -41,8 +42,10 @@ def digest(text: str) -> str:
     return text.encode().hex().ljust(64, "0")[:64]
 
 
-def output_of(document: StageInput, data: str, wer: float | None = 0.1, accepted: int | None = None) -> Document:
-    """Return the output that a stage would give."""
+def output_of(
+    document: StageInput, data: str, wer: float | None = 0.1, accepted: int | None = None, *, phrases: bool = False
+) -> Document:
+    """Return the output that a stage would give, with `phrases` that of a trainer that makes a phrase network."""
     match document.stage:  # type: ignore[attr-defined]
         case StageName.PREPARE:
             return PrepareOutput(
@@ -66,20 +69,29 @@ def output_of(document: StageInput, data: str, wer: float | None = 0.1, accepted
                 trained_epochs=epochs,
                 graph_sha256=digest(f"{data}{epochs}"),
                 graph_bytes=99,
+                phrase_head_sha256=digest("h") if phrases else None,
             )
         case StageName.CONVERT:
             assert isinstance(document, ConvertInput)
             return ConvertOutput(
                 model_sha256=digest("m" + document.graph_sha256[:20]),
                 size_bytes=100,
+                phrases_sha256=digest("p") if document.phrase_head_sha256 else None,
                 tflite=TfliteFile(sha256=digest("t"), size_bytes=2_500_000) if document.tflite else None,
             )
         case StageName.EVALUATE:
+            assert isinstance(document, EvaluateInput)
             figures = None
             if accepted is not None:
                 figures = GrammarFigures(right=8, wrong=1, rejected=1, foreign=10, accepted=accepted)
             return EvaluateOutput(
-                clips=10, wer=wer, cer=0.05, figures=figures, report_sha256=digest("r"), selftest_sha256=digest("s")
+                clips=10,
+                wer=wer,
+                cer=0.05,
+                figures=figures,
+                grammar=_decoder(document.phrases_sha256) if document.phrases_sha256 else None,
+                report_sha256=digest("r"),
+                selftest_sha256=digest("s"),
             )
         case StageName.COMPARE:
             assert isinstance(document, CompareInput)
@@ -94,7 +106,17 @@ def output_of(document: StageInput, data: str, wer: float | None = 0.1, accepted
                 version_sha256=digest("v"),
                 signed_by=digest("k") if document.public_keys else None,
                 tflite=PublishedTflite(**document.tflite.model_dump(), uri="s3://t") if document.tflite else None,
+                phrases=PublishedPhrases(sha256=document.grammar.acoustic_sha256, size_bytes=7, uri="s3://p")
+                if document.grammar
+                else None,
             )
+
+
+def _decoder(phrases_sha256: str) -> GrammarDecoder:
+    calibration = Calibration(threshold=-1, offset=0, slope=1, word_offset=0, word_slope=1)
+    return GrammarDecoder(
+        acoustic_sha256=phrases_sha256, grammar_sha256=digest("g"), calibration=calibration, embedded=True
+    )
 
 
 @dataclass
@@ -126,6 +148,8 @@ class World:
     """Word error rate that evaluate measures. That of compare is 0.3."""
     accepted: int | None = None
     """Foreign clips, of 10, that are accepted. None without foreign clips."""
+    phrases: bool = False
+    """True if the trainer makes a phrase network, which decodes a grammar."""
     writes: int = 0
     owner: Owner = OWNER
     plan: Plan | None = None
@@ -219,7 +243,7 @@ class World:
     def finish(self, **change: Any) -> None:
         """The running stage succeeds, or ends as `change` says."""
         name, run = next((n, r) for n, r in self.runs.items() if r.state is RunState.RUNNING)
-        output = output_of(self.documents[name], self.data, self.wer, self.accepted)
+        output = output_of(self.documents[name], self.data, self.wer, self.accepted, phrases=self.phrases)
         if isinstance(output, PrepareOutput):
             output = output.model_copy(update={"unusable_words": self.unusable_words})
         result = StageResult[Document](output=output)

@@ -13,6 +13,7 @@ from speechmodel_pipeline.convert.stage import convert
 from speechmodel_pipeline.evaluate.stage import evaluate
 from speechmodel_pipeline.publish import publish
 from support.graphs import deaf, edited
+from support.phrase_heads import knowing_head
 from support.programs import run_program
 from support.seaweed import WRITER, Seaweed
 from support.signing_keys import key_pair
@@ -25,23 +26,29 @@ COMPARE = "00000010"
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "decoding",
+    ("decoding", "phrases"),
     [
-        Decoding(grammar=GrammarSource.DATASET, beam_width=BEAMS),
-        Decoding(foreign_speech=ForeignSpeech.REJECT, beam_width=BEAMS),
-        FREE_TEXT,
+        (Decoding(grammar=GrammarSource.DATASET, beam_width=BEAMS), False),
+        (Decoding(grammar=GrammarSource.DATASET, beam_width=BEAMS), True),
+        (Decoding(foreign_speech=ForeignSpeech.REJECT, beam_width=BEAMS), False),
+        (FREE_TEXT, False),
     ],
-    ids=("grammar", "rejection", "free text"),
+    ids=("grammar", "grammar by the phrase network", "rejection", "free text"),
 )
 def test_the_served_version_gets_the_error_rate_that_it_was_published_with(
-    tmp_path: Path, deepspeech: Path, s3: Seaweed, monkeypatch: pytest.MonkeyPatch, decoding: Decoding
+    tmp_path: Path, deepspeech: Path, s3: Seaweed, monkeypatch: pytest.MonkeyPatch, decoding: Decoding, *, phrases: bool
 ) -> None:
     for name, value in WRITER.environment.items():
         monkeypatch.setenv(name, value)
     old = make_workspace(tmp_path / "old", deepspeech, Split(dev_percent=30, test_percent=40))
     target = S3Location(bucket=BUCKET, endpoint=s3.endpoint)
+    if phrases:
+        edited(deepspeech / "tf2_128.pb", old.graph, deaf)
+        knowing_head().save(old.head)
     converted, evaluated = old.finish(decoding)
-    published = publish(old.publish_input(converted, evaluated, target, f"compare/ns/espejo/{decoding.grammar}"))
+    base = f"compare/ns/espejo/{decoding.grammar}{'-phrases' if phrases else ''}"
+    published = publish(old.publish_input(converted, evaluated, target, base))
+    assert (published.phrases is not None) is phrases
 
     new = make_workspace(tmp_path / "new", deepspeech, Split(dev_percent=30, test_percent=40))
     edited(deepspeech / "tf2_128.pb", new.graph, deaf)

@@ -12,16 +12,21 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from speechmodel_api.audio import STRIDE
 from speechmodel_api.dataset_spec import Split
 from speechmodel_api.schema import S3Location
 from speechmodel_api.stages.convert import PublishedModel
+from speechmodel_decoding import AcousticModel
+from speechmodel_pipeline.convert.stage import convert
 from speechmodel_pipeline.convert.trial import trial_beam_width, try_model
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import Model, load, read_graph
-from speechmodel_stagekit.errors import BadData
+from speechmodel_stagekit.errors import ArtefactMissing, BadData
 from support.graphs import Edit, deaf, edited, with_alphabet, with_unknown_attribute, without
+from support.phrase_heads import ignorant_head
 from support.programs import run_program
 from support.seaweed import WRITER, Seaweed
 from support.waiting import STALLED_SECONDS
@@ -247,11 +252,19 @@ def test_a_trial_ends_when_convert_is_stopped(workspace: Workspace, deepspeech: 
 def test_a_graph_that_was_lost_is_made_again_from_the_model_in_the_bucket(
     workspace: Workspace, s3: Seaweed, tmp_path: Path
 ) -> None:
+    ignorant_head().save(workspace.head)
     task = workspace.convert_input()
     before = run_program("convert", task, tmp_path)
     export = workspace.root / "exports" / CONVERT
     model = export / "output_graph.pbmm"
     s3.client().upload_file(str(model), BUCKET, "convert/output_graph.pbmm")
+    s3.client().upload_file(str(export / "phrases.onnx"), BUCKET, "convert/phrases.onnx")
+    phrases = PublishedModel(
+        target=S3Location(bucket=BUCKET, endpoint=s3.endpoint),
+        uri=f"s3://{BUCKET}/convert/phrases.onnx",
+        sha256=before.output["phrasesSha256"],
+        size_bytes=(export / "phrases.onnx").stat().st_size,
+    )
     published = PublishedModel(
         target=S3Location(bucket=BUCKET, endpoint=s3.endpoint),
         uri=f"s3://{BUCKET}/convert/output_graph.pbmm",
@@ -259,13 +272,16 @@ def test_a_graph_that_was_lost_is_made_again_from_the_model_in_the_bucket(
         size_bytes=before.output["sizeBytes"],
     )
     workspace.graph.unlink()
+    workspace.head.unlink()
     shutil.rmtree(export)
-    task = task.model_copy(update={"published": published})
+    task = task.model_copy(update={"published": published, "published_phrases": phrases})
     gone = task.model_copy(update={"published": published.model_copy(update={"uri": f"{published.uri}.gone"})})
     other = task.model_copy(update={"published": published.model_copy(update={"sha256": "0" * 64})})
     nowhere = S3Location(bucket="no-such-bucket", endpoint=s3.endpoint)
     no_bucket = task.model_copy(update={"published": published.model_copy(update={"target": nowhere})})
-    for lost in (gone, other, no_bucket):
+    no_phrases = phrases.model_copy(update={"uri": f"{phrases.uri}.gone"})
+    half_gone = task.model_copy(update={"published_phrases": no_phrases})
+    for lost in (gone, other, no_bucket, half_gone):
         ended = run_program("convert", lost, tmp_path, WRITER.environment)
         assert (ended.code, ended.reason) == (75, "PublishedModelLost"), ended.log
     closed = S3Location(bucket=BUCKET, endpoint="http://127.0.0.1:9")
@@ -282,4 +298,48 @@ def test_a_graph_that_was_lost_is_made_again_from_the_model_in_the_bucket(
     assert ended.code == 0, ended.log
     assert ended.output == before.output, "the files for other runtimes are the same too"
     names = {"manifest.json", "output_graph.pbmm", "acoustic.onnx", "acoustic.int8.onnx"}
+    assert {path.name for path in export.iterdir()} == {*names, "phrases.onnx"}
+    shutil.rmtree(export)
+    without = task.model_copy(update={"published_phrases": None})
+    ended = run_program("convert", without, tmp_path, WRITER.environment)
+    assert ended.code == 0, ended.log
+    assert "the published version has no phrase network, so the network of DeepSpeech decodes a grammar" in ended.log
     assert {path.name for path in export.iterdir()} == names
+
+
+def test_the_head_of_training_becomes_a_phrase_network_that_runs(workspace: Workspace, deepspeech: Path) -> None:
+    ignorant_head().save(workspace.head)
+    made = convert(workspace.convert_input())
+    network = workspace.root / "exports" / CONVERT / "phrases.onnx"
+    assert made.phrases_sha256 == hashlib.sha256(network.read_bytes()).hexdigest()
+    pcm = load(deepspeech / "clips" / "shapes_3c59dc04_2_3_000000_2_001.wav")
+    frames = AcousticModel(network).log_probabilities(pcm)
+    assert frames.shape[0] * STRIDE == pytest.approx(len(pcm), abs=4 * STRIDE)
+    assert np.exp(frames).sum(axis=1) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_head_that_is_gone_or_changed_is_made_again(workspace: Workspace) -> None:
+    ignorant_head().save(workspace.head)
+    task = workspace.convert_input()
+    ignorant_head(seed=1).save(workspace.head)
+    with pytest.raises(ArtefactMissing, match=r"phrase_head\.npz"):
+        convert(task)
+    workspace.head.unlink()
+    with pytest.raises(ArtefactMissing, match=r"phrase_head\.npz"):
+        convert(task)
+
+
+@pytest.mark.parametrize("head", ["other labels", "no numbers", "no head"])
+def test_a_head_that_gives_no_log_probabilities_of_the_labels_is_refused(head: str, workspace: Workspace) -> None:
+    damaged = ignorant_head(classes=5)
+    problem = r"gives \d+ frames of 5 classes for .+, and not \d+ of 17; train the model again"
+    if head == "no numbers":
+        damaged, problem = ignorant_head(), "phrases.onnx gives frames that are not numbers; train the model again"
+        damaged.output_bias[0] = np.nan
+    damaged.save(workspace.head)
+    if head == "no head":
+        workspace.head.write_bytes(b"PK")
+        problem = r"phrase_head\.npz is not a valid head \(.+\); train the model again"
+    with pytest.raises(BadData, match=problem):
+        convert(workspace.convert_input())
+    assert not (workspace.root / "exports" / CONVERT).exists()

@@ -11,8 +11,11 @@ from speechmodel_api.decoding_spec import GrammarSource
 from speechmodel_api.stages.decoders import Calibration, Decoding
 from speechmodel_decoding import AcousticModel, Grammar, Recogniser
 from speechmodel_pipeline.convert.stage import convert
+from speechmodel_pipeline.evaluate.stage import evaluate
 from speechmodel_runtime import load, read_graph
+from speechmodel_stagekit.errors import ArtefactMissing
 from support.graphs import deaf, edited
+from support.phrase_heads import ignorant_head, knowing_head
 from support.programs import Ended, run_program
 from support.workspaces import BEAMS, CONVERT, EVALUATE, Workspace, make_workspace
 
@@ -34,14 +37,16 @@ def report(workspace: Workspace) -> dict[str, Any]:
     return read
 
 
-def served(workspace: Workspace, ended: Ended) -> Recogniser:
+def served(workspace: Workspace, ended: Ended, network: Path | None = None) -> Recogniser:
     """The recogniser that a server makes of the files."""
     model = workspace.root / "exports" / CONVERT
     alphabet = [label.decode() for label in read_graph(model / "output_graph.pbmm").labels]
     content = (workspace.root / "reports" / EVALUATE / "grammar.zip").read_bytes()
     assert hashlib.sha256(content).hexdigest() == ended.output["grammar"]["grammarSha256"]
     calibration = Calibration.model_validate(ended.output["grammar"]["calibration"])
-    return Recogniser(AcousticModel(model / "acoustic.onnx"), Grammar.from_bytes(content, alphabet), calibration)
+    return Recogniser(
+        AcousticModel(network or model / "acoustic.onnx"), Grammar.from_bytes(content, alphabet), calibration
+    )
 
 
 def test_the_transcripts_are_the_phrases_of_the_grammar_dataset(tmp_path: Path, deepspeech: Path) -> None:
@@ -66,6 +71,62 @@ def test_the_transcripts_are_the_phrases_of_the_grammar_dataset(tmp_path: Path, 
     measured = {each["clip"]: each["score"] for each in found["results"]}
     assert ended.output["grammar"]["calibration"]["speechTime"] is True
     assert answer.candidates[0].score == pytest.approx(measured[found["selftest"]["clip"]], abs=1e-6)
+
+
+@pytest.mark.parametrize("knowing", [True, False], ids=["the phrase network", "the network of DeepSpeech"])
+def test_the_network_that_recognises_more_of_the_dev_clips_decodes_the_grammar(
+    knowing: bool, tmp_path: Path, deepspeech: Path
+) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, THIRDS)
+    if knowing:
+        edited(deepspeech / "tf2_128.pb", workspace.graph, deaf)
+    (knowing_head() if knowing else ignorant_head()).save(workspace.head)
+    ended = evaluated(workspace, DATASET, tmp_path)
+    assert ended.code == 0, ended.log
+    network = workspace.root / "exports" / CONVERT / ("phrases.onnx" if knowing else "acoustic.onnx")
+    decoder, networks, found = ended.output["grammar"], ended.output["networks"], report(workspace)
+    assert decoder["embedded"] is knowing
+    assert decoder["acousticSha256"] == hashlib.sha256(network.read_bytes()).hexdigest()
+    best, other = ("phrasesRight", "acousticRight") if knowing else ("acousticRight", "phrasesRight")
+    assert found["grammar"]["networks"] == networks
+    assert found["grammar"]["calibrationRight"] == networks[best] > networks[other] == 0
+    assert found["grammar"]["calibrationClips"] + found["grammar"]["calibrationCopies"] == networks["clips"]
+    assert (
+        f"{network.name} decodes the grammar: the phrase network recognised {networks['phrasesRight']} of" in ended.log
+    )
+    page = (workspace.root / "reports" / EVALUATE / "report.html").read_text(encoding="utf-8")
+    name = "The phrase network" if knowing else "The network of DeepSpeech"
+    assert f"{name} decodes the grammar. Of {networks['clips']} calibration clips" in page
+    assert found["native"]["differences"] == []
+    assert (found["native"].get("sameNetwork"), "native" in ended.output) == (
+        (True, False) if knowing else (None, True)
+    )
+    assert ("Both engines run it" in page) is knowing
+    assert ended.output["figures"]["right"] >= workspace.dataset.test_clips / 2
+    answer = served(workspace, ended, network).recognise(load(workspace.root / "reports" / EVALUATE / "selftest.wav"))
+    assert answer.text == found["selftest"]["text"] == found["selftest"]["reference"]
+
+
+def test_of_networks_that_recognise_as_many_dev_clips_the_phrase_network_decodes(
+    tmp_path: Path, deepspeech: Path
+) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, THIRDS)
+    edited(deepspeech / "tf2_128.pb", workspace.graph, deaf)
+    ignorant_head().save(workspace.head)
+    ended = evaluated(workspace, DATASET, tmp_path)
+    assert ended.code == 0, ended.log
+    assert ended.output["networks"]["phrasesRight"] == ended.output["networks"]["acousticRight"] == 0
+    assert ended.output["grammar"]["embedded"] is True
+    assert ended.log.count("so it will accept nothing") == 1
+
+
+def test_a_phrase_network_that_is_gone_is_made_again(tmp_path: Path, deepspeech: Path) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, THIRDS)
+    ignorant_head().save(workspace.head)
+    task = workspace.evaluate_input(convert(workspace.convert_input()), decoding=DATASET)
+    (workspace.root / "exports" / CONVERT / "phrases.onnx").unlink()
+    with pytest.raises(ArtefactMissing, match=r"phrases\.onnx"):
+        evaluate(task)
 
 
 def test_clips_of_other_phrases_are_foreign_and_no_word_errors(tmp_path: Path, deepspeech: Path) -> None:

@@ -24,6 +24,7 @@ from speechmodel_api.stages.publish import FetchInput, PublishInput, PublishOutp
 from speechmodel_api.takes import speaker_hash
 from speechmodel_api.workspace import VERSIONS
 from speechmodel_cli.local.seaweedfs import Identity
+from speechmodel_inference.version import load_version
 from speechmodel_inference.version_files import VersionFiles
 from speechmodel_pipeline import fetch as fetch_module
 from speechmodel_pipeline.fetch import fetch
@@ -36,12 +37,14 @@ from speechmodel_pipeline.signing import signature_uri
 from speechmodel_stagekit.dataset import PreparedDataset
 from speechmodel_stagekit.errors import ArtefactMissing, BadData, BadInput, TryAgain
 from support.cards import card
+from support.graphs import deaf, edited
+from support.phrase_heads import knowing_head
 from support.ports import free_port
 from support.programs import Ended, run_program
 from support.seaweed import READER, WRITER, Seaweed
 from support.signing_keys import KeyPair, key_pair
 from support.tls import tls
-from support.workspaces import BASE, BEAMS, DATA, FREE_TEXT, TRAIN, VERSION, Workspace, make_workspace
+from support.workspaces import BASE, BEAMS, CONVERT, DATA, FREE_TEXT, TRAIN, VERSION, Workspace, make_workspace
 
 from .conftest import BUCKET
 
@@ -147,6 +150,38 @@ def test_a_version_is_named_by_its_content_and_names_all_that_a_server_needs(
     assert s3.client().head_object(Bucket=BUCKET, Key=f"{folder}/{VERSION}/report.html")["ContentType"] == "text/html"
     head = s3.client().head_object(Bucket=BUCKET, Key=f"{folder}/output_graph.pbmm")
     assert head["Metadata"] == {"sha256": publishing.model_sha256}
+
+
+def test_the_phrase_network_is_published_under_its_own_digest_and_fetched_as_the_network_of_the_grammar(
+    tmp_path: Path, deepspeech: Path, target: S3Location, base: str, s3: Seaweed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = make_workspace(tmp_path, deepspeech, Split())
+    edited(deepspeech / "tf2_128.pb", workspace.graph, deaf)
+    knowing_head().save(workspace.head)
+    converted, evaluated = workspace.finish(Decoding(grammar=GrammarSource.DATASET, beam_width=BEAMS))
+    pair = key_pair()
+    monkeypatch.setenv("SIGNING_KEY", pair.private)
+    task = workspace.publish_input(converted, evaluated, target, base)
+    task = task.model_copy(update={"public_keys": (pair.public,)})
+    output = publish(task)
+    uri = f"s3://{BUCKET}/{base}/{converted.phrases_sha256}/phrases.onnx"
+    assert output.phrases is not None
+    assert (output.phrases.uri, output.phrases.sha256) == (uri, converted.phrases_sha256)
+    assert output.phrases.size_bytes == len(raw(s3, uri))
+    assert not [key for key in written_at(s3, base) if key.rpartition("/")[2].startswith("acoustic")]
+    fetch(fetching(output, target, tmp_path / "fetched").model_copy(update={"public_keys": (pair.public,)}))
+    version = load_version(VersionFiles(tmp_path / "fetched"))
+    assert hashlib.sha256((tmp_path / "fetched" / "acoustic.onnx").read_bytes()).hexdigest() == converted.phrases_sha256
+    assert version.manifest.embedded
+    assert publish(task).version_sha256 == output.version_sha256
+    s3.client().delete_object(Bucket=BUCKET, Key=uri.removeprefix(f"s3://{BUCKET}/"))
+    publish(task)
+    assert len(raw(s3, uri)) == output.phrases.size_bytes, "a lost object is sent again"
+    (workspace.root / "exports" / CONVERT / "phrases.onnx").unlink()
+    with pytest.raises(ArtefactMissing, match=r"phrases\.onnx"):
+        publish(task)
+    purge(PurgeInput(target=target, base=base))
+    assert written_at(s3, base) == {}
 
 
 def test_a_service_with_a_certificate_of_a_private_ca_is_used_with_that_ca_alone(

@@ -261,6 +261,20 @@ def test_a_version_is_another_one_with_another_threshold() -> None:
     assert version(-0.5) != version(-0.5, speech_time=True), "the score is another one"
 
 
+def test_a_version_is_another_one_with_another_phrase_network() -> None:
+    calibration = Calibration(threshold=-0.5, offset=-1, slope=2, word_offset=-1, word_slope=2)
+
+    def version(network: str, *, embedded: bool) -> str:
+        grammar = GrammarDecoder(
+            acoustic_sha256=network * 64, grammar_sha256="d" * 64, calibration=calibration, embedded=embedded
+        )
+        return keys.version_key("e" * 64, Decoding(), grammar)
+
+    different = {version("c", embedded=False), version("c", embedded=True), version("f", embedded=True)}
+    assert len(different) == 3
+    assert version("c", embedded=False) == version("f", embedded=False), "that network belongs to the model"
+
+
 def test_free_text_has_the_keys_from_before_there_were_grammars() -> None:
     free = keys_of(_with(BASE, "decoding", {"grammar": "FreeText"}))
     assert (free["evaluate"], free["version"], free["publish"]) == ("1e4f80b2", "a16dfee6", "c6d1da34")

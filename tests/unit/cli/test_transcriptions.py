@@ -14,6 +14,7 @@ from speechmodel_cli.transcribe import transcribe
 from speechmodel_cli.transcriptions import transcribe_here
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from support.manifests import DATASET
+from support.phrase_heads import knowing_head
 from support.places import FIXTURES
 from support.servers import OK_ESPEJO, VersionFolder
 
@@ -42,6 +43,16 @@ def stand_for_published(version: VersionFolder, monkeypatch: pytest.MonkeyPatch,
         return version.path
 
     monkeypatch.setattr("speechmodel_cli.published.published_folder", folder)
+
+
+@pytest.mark.parametrize("engine", Engine)
+def test_a_version_whose_grammar_the_phrase_network_decodes_answers_with_any_engine(
+    version: VersionFolder, engine: Engine
+) -> None:
+    version.decode_by_grammar(intents={"Greet": ("ok espejo",)}, threshold=-0.5, head=knowing_head())
+    ok, hola = transcribe_here(version.path, [OK_ESPEJO, HOLA], engine)
+    assert ok.answer is not None
+    assert (ok.text, ok.answer.intent, hola.text) == ("ok espejo", "Greet", "")
 
 
 def test_a_version_with_a_grammar_answers_with_its_phrases_or_nothing(version: VersionFolder, tmp_path: Path) -> None:

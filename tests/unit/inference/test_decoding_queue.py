@@ -3,9 +3,11 @@ import gc
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from speechmodel_api.serving_spec import Engine
 from speechmodel_inference import decoding_queue
 from speechmodel_inference.decoding_queue import DecodingQueue
 from speechmodel_inference.errors import (
@@ -17,6 +19,13 @@ from speechmodel_inference.errors import (
     ShuttingDown,
     TooManyConnections,
 )
+from speechmodel_inference.services import STREAMS_PER_CPU, Services
+from speechmodel_inference.settings import Settings
+from speechmodel_pipeline.graphdef.pbmm import memory_map
+from speechmodel_stagekit.cpus import available_cpus
+from support.phrase_heads import knowing_head
+from support.places import FIXTURES
+from support.servers import VersionFolder
 
 LONG = 600
 """Seconds that pass only when something is broken."""
@@ -87,6 +96,22 @@ async def test_the_memory_of_bodies_is_bounded_however_many_are_decoded_at_once(
         with queue.place() as third:
             third.hold(50)
     assert queue.held_bytes == 0
+
+
+@pytest.mark.parametrize("phrases", [False, True], ids=["the quantised network", "the phrase network"])
+async def test_only_a_network_whose_runs_are_shared_decodes_more_recordings_than_there_are_cpus(
+    tmp_path: Path, *, phrases: bool
+) -> None:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "mapped.pbmm")
+    folder = VersionFolder(tmp_path / "models", tmp_path / "mapped.pbmm")
+    if phrases:
+        folder.decode_by_grammar("ok espejo", threshold=-1, head=knowing_head())
+    else:
+        folder.decode_natively()
+    services = Services.make(Settings(folder=folder.path))
+    await services.load()
+    assert services.lifecycle.version.engine is Engine.NATIVE
+    assert services.queue.decoders == available_cpus() * (1 if phrases else STREAMS_PER_CPU)
 
 
 async def test_previews_take_no_places_and_end_where_half_of_the_places_are_used() -> None:

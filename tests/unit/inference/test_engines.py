@@ -18,6 +18,7 @@ from speechmodel_operator.cluster import pods
 from speechmodel_operator.cluster.views import Pod
 from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import library
+from support.phrase_heads import knowing_head
 from support.places import FIXTURES
 from support.servers import VersionFolder
 
@@ -66,6 +67,26 @@ def test_a_version_that_native_cannot_decode_says_why(
         choose_engine(manifest(folder), NATIVE)
     assert said in caplog.text
     assert "the engine is DeepSpeech" in caplog.text
+
+
+@pytest.mark.parametrize(("wanted", "engine"), [(AUTO, NATIVE), (NATIVE, NATIVE), (DEEP_SPEECH, DEEP_SPEECH)])
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_every_engine_decodes_a_grammar_by_the_phrase_network(
+    folder: VersionFolder,
+    wanted: Engine,
+    engine: Engine,
+    machine: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder.decode_by_grammar("ok espejo", "hola espejo", threshold=-1, head=knowing_head())
+    version = load_version(VersionFiles(folder.path, wanted))
+    assert version.engine is engine
+    assert version.decoder.has_grammar
+    assert not (folder.path / "acoustic.int8.onnx").exists()
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert choose_engine(manifest(folder), wanted) is engine
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 @pytest.mark.parametrize("wanted", Engine)

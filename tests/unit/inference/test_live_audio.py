@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -15,10 +16,14 @@ from speechmodel_inference.decoders import DecodedUtterance, DecodingOptions
 from speechmodel_inference.live import Heard, LiveAudio, LiveTranscription
 from speechmodel_inference.misheard import MisheardInbox
 from speechmodel_inference.transcribing import Segment
-from speechmodel_inference.version import ServedVersion
+from speechmodel_inference.version import ServedVersion, load_version
+from speechmodel_inference.version_files import VersionFiles
+from speechmodel_pipeline.graphdef.pbmm import memory_map
 from speechmodel_runtime import Pcm, load
 from speechmodel_runtime.errors import DecodingFailed
+from support.phrase_heads import knowing_head
 from support.places import FIXTURES
+from support.servers import VersionFolder
 
 HIJO = FIXTURES / "clips" / "shapes_44f683a8_2_3_000000_6_002.wav"
 PIECE = SAMPLE_RATE // 20
@@ -214,3 +219,19 @@ def test_the_cost_of_many_short_pauses_stays_a_multiple_of_the_length(
     assert took * (len(decoder.lengths) - 1) <= length, "the stream does not fall behind"
     beginning = [seconds for seconds in decoder.lengths if seconds < 4]
     assert len(beginning) >= (1 if took else 5), "short utterances are decoded in each pause"
+
+
+def test_the_phrase_network_decodes_the_words_so_far_of_a_stream_and_its_phrase(tmp_path: Path) -> None:
+    memory_map(FIXTURES / "tf2_128.pb", tmp_path / "mapped.pbmm")
+    folder = VersionFolder(tmp_path / "models", tmp_path / "mapped.pbmm")
+    phrases = ("ok espejo", "espejo llama a mi hijo", "espejo llama a mi nuera")
+    folder.decode_by_grammar(*phrases, threshold=-1, head=knowing_head())
+    live = LiveTranscription(load_version(VersionFiles(folder.path)), SAMPLE_RATE, OPTIONS)
+    pcm, silence = load(HIJO), np.zeros(SAMPLE_RATE, np.int16)
+    heard = [live.feed(piece) for piece in pieces(pcm, silence)]
+    partials = [each.partial for each in heard if each.partial is not None]
+    assert len(partials) > 1
+    assert set(partials) <= {"", *phrases}
+    ended = [segment for each in (*heard, live.finish()) for segment in each.ended]
+    assert [segment.text for segment in ended] == ["espejo llama a mi hijo"]
+    assert 0 <= ended[0].start_seconds < ended[0].end_seconds <= len(pcm) / SAMPLE_RATE + 0.1

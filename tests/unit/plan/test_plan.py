@@ -9,6 +9,7 @@ from speechmodel_api.learning import TrainingFacts, choose_settings
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.contract import StageName
 from speechmodel_api.stages.convert import ConvertInput
+from speechmodel_api.stages.evaluate import EvaluateInput
 from speechmodel_api.stages.train import DownloadInput, TrainInput
 from speechmodel_api.status import Phase, StageState
 from speechmodel_plan.conditions import Failures
@@ -17,7 +18,7 @@ from speechmodel_plan.plan import LOOK_AGAIN, RESYNC, Done
 from speechmodel_plan.stages import STAGES
 from speechmodel_plan.stages.compare import COMPARE
 from speechmodel_plan.stages.download import DOWNLOAD
-from support.world import World
+from support.world import World, digest
 
 MORE = {"limits": {"memory": "2Gi"}}
 
@@ -545,6 +546,31 @@ def test_after_a_lost_claim_another_format_of_the_same_network_is_made_of_the_pu
     ready.to_ready()
     assert ready.started[:2] == ["prepare-2", "convert-2"]
     assert "train-2" not in ready.started
+
+
+def test_after_a_lost_claim_the_phrase_network_is_taken_from_the_bucket_too(world: World) -> None:
+    world.phrases = True
+    world.to_ready()
+    made = next(d for d in world.documents.values() if isinstance(d, ConvertInput))
+    evaluated = next(d for d in world.documents.values() if isinstance(d, EvaluateInput))
+    model = world.status.model
+    assert model and model.phrases
+    assert (made.phrase_head_sha256, evaluated.phrases_sha256) == (digest("h"), digest("p"))
+    assert model.phrases.sha256 == digest("p")
+    # another version of the same model is served, which was published for free text
+    changes = {"version": "0badcafe", "version_uri": "s3://v", "phrases": None}
+    served = model.model_copy(update=changes)
+    world.status = world.status.model_copy(update={"model": served, "history": (served, model)})
+    world.claim = LOST
+    world.edit(decoding={"beamWidth": 9})
+    world.until(StageName.PREPARE)
+    world.finish()
+    start = world.step().start
+    assert start
+    assert isinstance(start.document, ConvertInput) and start.document.published_phrases
+    taken = start.document.published_phrases
+    assert (taken.uri, taken.sha256, taken.size_bytes) == ("s3://p", digest("p"), 7)
+    assert (taken.target, start.restores) == (start.bucket and start.bucket.location, model.version)
 
 
 def test_the_model_of_another_training_spares_none(ready: World) -> None:

@@ -15,7 +15,7 @@ from speechmodel_api.schema import S3Location
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages.contract import StageName
 from speechmodel_api.stages.convert import ConvertOutput
-from speechmodel_api.stages.evaluate import EvaluateOutput, GrammarFigures
+from speechmodel_api.stages.evaluate import EvaluateOutput, GrammarFigures, NetworkChoice
 from speechmodel_api.stages.prepare import PrepareInput, PrepareOutput
 from speechmodel_api.stages.publish import PublishOutput
 from speechmodel_api.stages.train import TrainInput, TrainOutput
@@ -62,9 +62,9 @@ def measured(wer: float | None, cer: float | None, clips: int) -> EvaluateOutput
     return EvaluateOutput(clips=clips, wer=wer, cer=cer, report_sha256=SHA, selftest_sha256=SHA)
 
 
-def decoded_by_grammar(foreign: int, accepted: int) -> EvaluateOutput:
+def decoded_by_grammar(foreign: int, accepted: int, networks: NetworkChoice | None = None) -> EvaluateOutput:
     figures = GrammarFigures(right=18, wrong=1, rejected=1, foreign=foreign, accepted=accepted)
-    return measured(0.1, 0.05, 20).model_copy(update={"free_text_wer": 0.3, "figures": figures})
+    return measured(0.1, 0.05, 20).model_copy(update={"free_text_wer": 0.3, "figures": figures, "networks": networks})
 
 
 PREPARED = PrepareOutput(
@@ -207,6 +207,22 @@ def test_the_trainer_can_read_a_document_in_which_everything_is_chosen() -> None
             decoded_by_grammar(foreign=9, accepted=2),
             "WER 10.0%, CER 5.0% on 20 test clips with the grammar, WER 30.0% in free text; 18 right, 1 wrong, 1 rejected, "
             "2 of 9 foreign clips accepted",
+        ),
+        (
+            StageName.EVALUATE,
+            decoded_by_grammar(
+                foreign=0, accepted=0, networks=NetworkChoice(clips=60, phrases_right=50, acoustic_right=50)
+            ),
+            "WER 10.0%, CER 5.0% on 20 test clips with the grammar, WER 30.0% in free text; 18 right, 1 wrong, 1 rejected",
+        ),
+        (
+            StageName.EVALUATE,
+            decoded_by_grammar(
+                foreign=0, accepted=0, networks=NetworkChoice(clips=60, phrases_right=50, acoustic_right=51)
+            ),
+            "WER 10.0%, CER 5.0% on 20 test clips with the grammar, WER 30.0% in free text; 18 right, 1 wrong, 1 rejected; "
+            "the network of DeepSpeech decodes the grammar, because it recognised 51 of 60 calibration clips and the phrase "
+            "network 50",
         ),
         (StageName.PUBLISH, PUBLISHED, "version 0badcafe in bucket models"),
         (StageName.EVALUATE, measured(None, None, 0), "WER not measured, because the split left no test clips"),

@@ -247,6 +247,7 @@ class VersionKey(KeyInput):
         "scorer_weights": (),
         "hot_words": {},
         "tflite_sha256": "",
+        "phrases_sha256": "",
     }
 
     model_sha256: str
@@ -266,6 +267,8 @@ class VersionKey(KeyInput):
     tflite_sha256: str = ""
     """Digest of the TFLite file. Empty without one. It is part of the version, because version.json names it and
     never changes."""
+    phrases_sha256: str = ""
+    """Digest of the phrase network. Empty if it does not decode the grammar."""
 
 
 class TestClipsKey(KeyInput):
@@ -452,6 +455,7 @@ def version_key(
             *((1.0,) if calibration.speech_time else ()),
         ),
         tflite_sha256=tflite_sha256,
+        phrases_sha256=grammar.acoustic_sha256 if grammar.embedded else "",
     ).key()
 
 

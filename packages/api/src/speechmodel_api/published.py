@@ -24,6 +24,7 @@ class PublishedGrammar(GrammarDecoder):
     """The files of a version that is decoded with a grammar, and where they are."""
 
     acoustic_uri: str
+    """Address of acoustic.onnx, or of phrases.onnx if that decodes. Servers name the file acoustic.onnx in both cases."""
     acoustic_bytes: int
     grammar_uri: str
     grammar_bytes: int
@@ -113,7 +114,8 @@ class VersionManifest(Document):
     scorer: PublishedScorer | None = None
     """None without a scorer, and with a grammar."""
     native: PublishedNative | None = None
-    """None with a scorer, and for versions from before there was the engine Native."""
+    """None with a scorer, with a grammar that the phrase network decodes, because both engines run that one, and for versions
+    from before there was the engine Native."""
     tflite: PublishedTflite | None = None
     """The same model for other programs; servers do not fetch it. None unless the manifest asks for it."""
     model_uri: str
@@ -134,6 +136,11 @@ class VersionManifest(Document):
     cer: float | None = None
     card: ModelCard | None = None
     """None for versions that were published before there were cards."""
+
+    @property
+    def embedded(self) -> bool:
+        """True if the phrase network decodes the grammar of the version."""
+        return self.grammar is not None and self.grammar.embedded
 
     @property
     def quantised(self) -> PublishedFile | None:

@@ -12,6 +12,7 @@ from pydantic import Field
 from speechmodel_api.base import ApiModel
 from speechmodel_api.learning import LearningSettings
 from speechmodel_api.measures import ErrorRate
+from speechmodel_api.phrase_network import PublishedPhrases
 from speechmodel_api.serving_spec import Canary, Engine
 from speechmodel_api.stages.contract import StageName
 from speechmodel_api.tflite import PublishedTflite
@@ -237,6 +238,9 @@ class ModelStatus(ApiModel):
     """Size of the model file, in bytes."""
     tflite: PublishedTflite | None = None
     """The same model as a TFLite file. Absent unless publish.tflite is true."""
+    phrases: PublishedPhrases | None = None
+    """The phrase network (.onnx), which decodes the grammar. If the volume of the workspace is lost, it is taken from here
+    too. Absent for free text, and for versions whose grammar the network of the model file decodes."""
     version_uri: Annotated[str, Field(max_length=2048)]
     """Address of version.json, as s3://bucket/key. Servers read this description of the version
     when they start."""

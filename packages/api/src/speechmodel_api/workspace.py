@@ -3,8 +3,8 @@
 sources/<source key>/        the recordings, the other speech, or the checkpoint to begin with, of a bucket
 data/<prepare key>/          the prepared dataset
 checkpoints/<lineage>/       checkpoints, owner and lock of a lineage
-exports/<train key>/         the frozen graph and the training history
-exports/<convert key>/       the memory-mapped graph, the acoustic models and the TFLite model
+exports/<train key>/         the frozen graph, the training history and the head of the phrase network
+exports/<convert key>/       the memory-mapped graph, the acoustic models, the phrase network and the TFLite model
 reports/<evaluate key>/      the evaluation report for programs and for people, the self-test clip, the compiled grammar or the scorer
 """
 
@@ -21,10 +21,14 @@ GRAPH = "output_graph.pb"
 HISTORY = "training.csv"
 """Losses, word error rate and learning rate by epoch: beside the frozen graph, and in the folder of a lineage
 while it trains."""
+PHRASE_HEAD = "phrase_head.npz"
+"""The weights of the phrase network that training learns: those over the speech embedding."""
 MODEL = "output_graph.pbmm"
 """The memory-mapped graph that the runtime loads, on the workspace, in S3 and in a server's folder."""
 ACOUSTIC = "acoustic.onnx"
 """The network for ONNX Runtime, which decodes with a grammar."""
+PHRASES = "phrases.onnx"
+"""The phrase network for ONNX Runtime: the speech embedding and the head over it, which decodes with a grammar too."""
 QUANTISED = "acoustic.int8.onnx"
 """The network in 8-bit integers, which the engine Native runs, on the workspace, in S3 and in a server's folder."""
 TFLITE = "output_graph.tflite"

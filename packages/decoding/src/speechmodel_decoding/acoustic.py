@@ -1,9 +1,12 @@
 """The acoustic model by ONNX Runtime: samples in, log probabilities of each frame out.
 
-The file is made by convert from the weights of the graph that libdeepspeech runs. Its inputs are
+The file is made by convert. One kind has the weights of the graph that libdeepspeech runs. Its inputs are
 `patches` [frames, batch, 494] and the states `h` and `c` [1, batch, units]; its outputs are
 `log_probabilities` [frames, batch, labels + 1] and the states `h_after` and `c_after`. The batch of the
 network in floats is 1. That of the quantised network is any number, and streams share its runs.
+
+The other kind is the phrase network, the head over the speech embedding. Its input is `spectrogram` [2 * frames + 74, 32]
+and its output `log_probabilities` [frames, labels + 1].
 """
 
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
+from speechmodel_embedding import HOPS_PER_FRAME, MARGIN, frame_count, spectrogram
 
 from speechmodel_decoding.errors import AcousticModelError
 from speechmodel_decoding.features import Pcm, features, patches
@@ -58,11 +62,15 @@ class AcousticModel:
                 f"{path} is not a valid ONNX model ({error}); fetch or convert it again"
             ) from error
         shapes = {value.name: value.shape for value in (*self._session.get_inputs(), *self._session.get_outputs())}
+        self.embedded: bool = "spectrogram" in shapes
+        """True for the phrase network."""
         try:
+            self.classes: int = shapes["log_probabilities"][-1]
+            """Number of labels, and the blank."""
+            if self.embedded:
+                return
             self._units = shapes["h"][2]
             shared = shapes["patches"][1] != 1
-            self.classes: int = shapes["log_probabilities"][2]
-            """Number of labels, and the blank."""
         except KeyError as error:
             raise AcousticModelError(
                 f"{path} has no {error}, so it is not an acoustic model; convert it again"
@@ -74,9 +82,7 @@ class AcousticModel:
 
         `pcm` is int16 `[samples]` of one channel at 16 kHz. Raises AcousticModelError.
         """
-        inputs = patches(features(pcm))
-        state = np.zeros((1, 1, self._units), np.float32)
-        for frames in self._outputs(inputs, state, state):
+        for frames in self._embedded(pcm) if self.embedded else self._recurrent(pcm):
             if not np.isfinite(frames).all():
                 raise AcousticModelError(f"{self._path} gives frames that are not numbers; train the model again")
             yield frames
@@ -84,6 +90,17 @@ class AcousticModel:
     def log_probabilities(self, pcm: Pcm) -> LogProbabilities:
         """Return the log probabilities of a recording, `[frames, labels + 1]`. Raises as blocks does."""
         return np.concatenate(list(self.blocks(pcm)))
+
+    def _embedded(self, pcm: Pcm) -> Iterator[Floats]:
+        hops = spectrogram(pcm)
+        for start in range(0, frame_count(len(pcm)), BLOCK):
+            first = HOPS_PER_FRAME * start
+            block = hops[first : first + HOPS_PER_FRAME * BLOCK + MARGIN]
+            yield self._session.run(["log_probabilities"], {"spectrogram": block})[0]
+
+    def _recurrent(self, pcm: Pcm) -> Iterator[Floats]:
+        state = np.zeros((1, 1, self._units), np.float32)
+        return self._outputs(patches(features(pcm)), state, state)
 
     def _alone(self, patches: Floats, h: Floats, c: Floats) -> Iterator[Floats]:
         for start in range(0, len(patches), BLOCK):

@@ -128,10 +128,12 @@ class VersionDecoder(AbstractContextManager["VersionDecoder"], Protocol):
 
 def open_decoder(folder: Path, manifest: VersionManifest, engine: Engine, *, cpus: int = 1) -> VersionDecoder:
     """Return the decoder of the version in `folder` by DeepSpeech or Native. Native runs its network on at most
-    `cpus` threads at once.
+    `cpus` threads at once. A grammar that the phrase network decodes is the same for both.
 
     Raises SpeechRuntimeError or DecodingError when its files cannot be used.
     """
+    if manifest.grammar is not None and manifest.grammar.embedded:
+        return WithGrammar(_recogniser(folder, manifest.grammar, AcousticModel(folder / ACOUSTIC)))
     if engine is Engine.NATIVE:
         network = AcousticModel(folder / QUANTISED, runs=cpus)
         if manifest.grammar is None:

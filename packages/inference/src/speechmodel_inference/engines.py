@@ -19,10 +19,14 @@ def choose_engine(manifest: VersionManifest, wanted: Engine) -> Engine:
     """Return DeepSpeech or Native for a version on this machine. A version that Native cannot decode falls back to
     DeepSpeech, with a warning if Native was asked for.
 
+    For a grammar that the phrase network decodes, both are the same, and Auto is Native.
+
     Raises NoEngine for free text that only libdeepspeech decodes, or is to decode, on a machine that it does not run on.
     """
     machine = platform.machine()
     without_library = machine not in _WITH_LIBRARY and manifest.grammar is None
+    if manifest.embedded:
+        return Engine.NATIVE if wanted is Engine.AUTO else wanted
     native = manifest.native
     if native is None:
         if without_library:

@@ -73,12 +73,15 @@ class Services:
         )
 
     async def load(self) -> None:
-        """Load the version. By default, Native decodes STREAMS_PER_CPU recordings and streams at once for each CPU."""
+        """Load the version. By default, Native decodes STREAMS_PER_CPU recordings and streams at once for each CPU, unless it runs
+        the phrase network, whose runs are not shared.
+        """
         await self.lifecycle.load()
         if not self.lifecycle.loaded:
             return
         version = self.lifecycle.version
-        if self.settings.decoders is None and version.engine is Engine.NATIVE:
+        shares_runs = version.engine is Engine.NATIVE and not version.manifest.embedded
+        if self.settings.decoders is None and shares_runs:
             self.queue.decode_at_once(STREAMS_PER_CPU * available_cpus())
         await asyncio.to_thread(load_rest, version.manifest.language)
 

@@ -48,7 +48,8 @@ class Settings(BaseSettings):
 
     folder: Path = Path("/models")
     """Folder with output_graph.pbmm, selftest.wav and version.json, as fetch leaves it, and for a
-    version with a grammar acoustic.onnx and grammar.zip. acoustic.int8.onnx is the network of the engine Native."""
+    version with a grammar grammar.zip and acoustic.onnx, which is the phrase network if that decodes. acoustic.int8.onnx is the
+    network of the engine Native."""
     name: Annotated[str, Field(min_length=1, max_length=253)] = "speechmodel"
     """The model's id in /v1/models."""
     model_aliases: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_by_comma)] = ("whisper-1", "gpt-4o-transcribe")

@@ -102,7 +102,7 @@ def _needed(manifest: VersionManifest, engine: Engine) -> dict[str, str]:
         files[SCORER] = manifest.scorer.scorer_sha256
     if manifest.grammar is not None:
         files[GRAMMAR] = manifest.grammar.grammar_sha256
-    if engine is Engine.NATIVE:
+    if engine is Engine.NATIVE and not manifest.embedded:
         assert manifest.native is not None
         files[QUANTISED] = manifest.native.quantised_sha256
     elif (scores := manifest.grammar or manifest.rejection) is not None:

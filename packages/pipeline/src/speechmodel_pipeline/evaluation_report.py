@@ -4,7 +4,7 @@ from speechmodel_api.base import Document
 from speechmodel_api.measures import ErrorRate
 from speechmodel_api.stages.contract import Digest
 from speechmodel_api.stages.decoders import Calibration, Decoding, TextConfidence
-from speechmodel_api.stages.evaluate import GrammarFigures
+from speechmodel_api.stages.evaluate import GrammarFigures, NetworkChoice
 
 
 class ClipResult(Document):
@@ -79,6 +79,8 @@ class GrammarReport(Document):
     calibration_right: int
     """Clips and copies whose phrase was recognised before rejection. 1 % of them are below the
     threshold."""
+    networks: NetworkChoice | None = None
+    """The choice of the network. None for a conversion without phrase network."""
     figures: GrammarFigures | None = None
     """None without test clips."""
     foreign: dict[str, ForeignClips] = {}
@@ -170,6 +172,8 @@ class NativeReport(Document):
     clips: int
     differences: tuple[EngineDifference, ...] = ()
     """Empty when every answer is the same, so that the engine Auto is Native."""
+    same_network: bool | None = None
+    """True if both engines run the phrase network, so that their answers are the same and none was compared. None otherwise."""
 
 
 class SelfTest(Document):

@@ -2,6 +2,7 @@
 
     <base>/<model sha256>/output_graph.pbmm
     <base>/<model sha256>/acoustic.onnx                with a grammar, or rejection in free text
+    <base>/<phrases sha256>/phrases.onnx               if it decodes the grammar, instead of acoustic.onnx
     <base>/<quantised sha256>/acoustic.int8.onnx       for the engine Native, and confidences of free text
     <base>/<scorer sha256>/lm.scorer                   with a scorer
     <base>/<tflite sha256>/output_graph.tflite         with publish.tflite
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from speechmodel_api.credentials import SIGNING_KEY
+from speechmodel_api.phrase_network import PublishedPhrases
 from speechmodel_api.published import (
     ModelCard,
     PublishedConfidence,
@@ -33,6 +35,7 @@ from speechmodel_api.published import (
     VersionManifest,
 )
 from speechmodel_api.reasons import Reason
+from speechmodel_api.stages.decoders import GrammarDecoder
 from speechmodel_api.stages.evaluate import EvaluateOutput
 from speechmodel_api.stages.publish import PublishInput, PublishOutput
 from speechmodel_api.takes import speaker_hash
@@ -42,6 +45,7 @@ from speechmodel_api.workspace import (
     GRAMMAR,
     MODEL,
     PAGE,
+    PHRASES,
     QUANTISED,
     REPORT,
     SCORER,
@@ -94,6 +98,7 @@ def publish(task: PublishInput) -> PublishOutput:
         version_sha256=hashlib.sha256(written).hexdigest(),
         page_uri=manifest.page_uri,
         tflite=manifest.tflite,
+        phrases=_phrases(manifest.grammar),
         signed_by=key.fingerprint if key else None,
     )
 
@@ -123,7 +128,8 @@ def _send(
     sent = bucket.ensure(_key(manifest.model_uri), model, manifest.model_sha256, progress.advance)
     log.info("%s %s", manifest.model_uri, "sent and verified" if sent else "unchanged and verified")
     if (scores := manifest.grammar or manifest.rejection) is not None:
-        bucket.ensure(_key(scores.acoustic_uri), model.with_name(ACOUSTIC), scores.acoustic_sha256)
+        network = model.with_name(_network_name(task.grammar))
+        bucket.ensure(_key(scores.acoustic_uri), network, scores.acoustic_sha256)
     if (quantised := manifest.quantised) is not None:
         bucket.ensure(_key(quantised.uri), model.with_name(QUANTISED), quantised.sha256)
     if (tflite := manifest.tflite) is not None:
@@ -186,7 +192,7 @@ def _manifest(
         version=task.version,
         language=task.language,
         decoding=task.decoding,
-        grammar=_grammar(task, model.with_name(ACOUSTIC), report_folder / GRAMMAR),
+        grammar=_grammar(task, model.with_name(_network_name(task.grammar)), report_folder / GRAMMAR),
         rejection=_rejection(task, model.with_name(ACOUSTIC)),
         confidence=_confidence(task, model.with_name(QUANTISED)),
         scorer=_scorer(task, report_folder / SCORER),
@@ -232,6 +238,11 @@ def _take_speakers(task: PublishInput, dataset_digest: str) -> tuple[str, ...] |
     return tuple(sorted(map(speaker_hash, speakers)))
 
 
+def _network_name(grammar: GrammarDecoder | None) -> str:
+    """Return the name of the network whose frames are decoded by the grammar, or score free text."""
+    return PHRASES if grammar is not None and grammar.embedded else ACOUSTIC
+
+
 def _grammar(task: PublishInput, acoustic: Path, grammar: Path) -> PublishedGrammar | None:
     """Return the description of the grammar's files. Raises ArtefactMissing when one is gone or changed."""
     if task.grammar is None:
@@ -240,11 +251,18 @@ def _grammar(task: PublishInput, acoustic: Path, grammar: Path) -> PublishedGram
     require_file(grammar, task.grammar.grammar_sha256)
     return PublishedGrammar(
         **task.grammar.model_dump(),
-        acoustic_uri=_acoustic_uri(task),
+        acoustic_uri=_phrases_uri(task, task.grammar) if task.grammar.embedded else _acoustic_uri(task),
         acoustic_bytes=acoustic.stat().st_size,
         grammar_uri=_uri(task, GRAMMAR),
         grammar_bytes=grammar.stat().st_size,
     )
+
+
+def _phrases(grammar: PublishedGrammar | None) -> PublishedPhrases | None:
+    """Return the address of the phrase network. None unless it decodes the grammar."""
+    if grammar is None or not grammar.embedded:
+        return None
+    return PublishedPhrases(sha256=grammar.acoustic_sha256, size_bytes=grammar.acoustic_bytes, uri=grammar.acoustic_uri)
 
 
 def _rejection(task: PublishInput, acoustic: Path) -> PublishedRejection | None:
@@ -307,6 +325,10 @@ def _tflite(task: PublishInput, path: Path) -> PublishedTflite | None:
 
 def _acoustic_uri(task: PublishInput) -> str:
     return f"s3://{task.target.bucket}/{task.base}/{task.model_sha256}/{ACOUSTIC}"
+
+
+def _phrases_uri(task: PublishInput, grammar: GrammarDecoder) -> str:
+    return f"s3://{task.target.bucket}/{task.base}/{grammar.acoustic_sha256}/{PHRASES}"
 
 
 def _quantised_uri(task: PublishInput, sha256: str) -> str:

@@ -103,9 +103,11 @@ def decide(seen: Observed, records: Records) -> Decision:
     changes: dict[str, object] = {"kept": kept(seen.task, done, records)}
     if restores is not None:
         target = published_at(seen.spec, restores).location
-        changes["published"] = PublishedModel(
-            target=target, uri=restores.uri, sha256=restores.sha256, size_bytes=restores.size_bytes
-        )
+        for name, file in (("published", restores), ("published_phrases", restores.phrases)):
+            if file is not None:
+                changes[name] = PublishedModel(
+                    target=target, uri=file.uri, sha256=file.sha256, size_bytes=file.size_bytes
+                )
     document = stage.document(seen.task, started.attempt, done).model_copy(update=changes)
     return Start(stage, done, started, document, restores)
 

@@ -232,6 +232,7 @@ def _built(seen: Observed, done: Outputs) -> ModelStatus:
         sha256=converted.model_sha256,
         size_bytes=converted.size_bytes,
         tflite=published.tflite,
+        phrases=published.phrases,
         version_uri=published.version_uri,
         version_sha256=published.version_sha256,
         signed_by=published.signed_by,

@@ -15,10 +15,10 @@ training.maxAttempts, those are enough."""
 
 
 def published_model(seen: Observed, records: Records) -> ModelStatus | None:
-    """Return a version with the network that train has made for the current spec. None if there is none, or if the files of train are
-    there.
+    """Return a version with the network that train has made for the current spec, if possible with its phrase network too. None if
+    there is none, or if the files of train are there.
 
-    The record of convert keeps the digest of the model in its output while it runs again.
+    The record of convert keeps the digests in its output while it runs again.
     """
     trained, converted = records.get(TRAIN.name), records.get(CONVERT.name)
     if trained is None or converted is None or trained.state is not StageState.SUCCEEDED:
@@ -30,7 +30,12 @@ def published_model(seen: Observed, records: Records) -> ModelStatus | None:
     if graph is None or model is None or converted.key not in keys.convert_keys(graph):
         return None
     versions = (seen.status.served, *seen.status.history)
-    return next((version for version in versions if version and version.sha256 == model.model_sha256), None)
+    same = (version for version in versions if version and version.sha256 == model.model_sha256)
+    return max(same, key=lambda version: _phrases_of(version) == model.phrases_sha256, default=None)
+
+
+def _phrases_of(version: ModelStatus) -> str | None:
+    return version.phrases.sha256 if version.phrases else None
 
 
 def lost(converted: StageRecord) -> bool:

@@ -57,7 +57,7 @@ def _lead(document: TrainInput, workers: Workers, folder: Path) -> TrainOutput:
             training_set, store = lineage.training_set, lineage.store
             Trainer(training_set, lineage.facts, target, workers, store, lineage.initial, lineage.warnings).run()
             gc.collect()  # the network refers to itself, and the export needs its memory
-            return export_graph(lineage, document.key, folder)
+            return export_graph(lineage, document, folder)
 
 
 def _follow(document: TrainInput, workers: Workers) -> None:

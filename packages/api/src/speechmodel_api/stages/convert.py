@@ -11,7 +11,7 @@ from speechmodel_api.tflite import TfliteFile
 
 
 class PublishedModel(Document):
-    """The memory-mapped graph of a published version."""
+    """A file with a network of a published version."""
 
     target: S3Location
     """The bucket."""
@@ -36,10 +36,15 @@ class ConvertInput(StageInput):
     """Also convert to TFLite."""
     published: PublishedModel | None = None
     """The same network in a bucket, from which the graph is made again if it is not in the workspace. None if no version has it."""
+    phrase_head_sha256: Digest | None = None
+    """Digest of phrase_head.npz, from which phrases.onnx is made. None makes none."""
+    published_phrases: PublishedModel | None = None
+    """phrases.onnx in the same bucket, which is taken if the head is not in the workspace. None if the version does not decode
+    by it."""
 
 
 class ConvertOutput(Document):
-    """Digests and size of the memory-mapped graph and of the acoustic model."""
+    """Digests and size of the memory-mapped graph, and digests of the networks for ONNX Runtime."""
 
     model_sha256: Digest
     size_bytes: int
@@ -48,6 +53,9 @@ class ConvertOutput(Document):
     before there was one."""
     quantised_sha256: Digest | None = None
     """Digest of acoustic.int8.onnx, the same network in 8-bit integers. None for conversions from before
+    there was one."""
+    phrases_sha256: Digest | None = None
+    """Digest of phrases.onnx, the phrase network. None if training made no head for one, and for conversions from before
     there was one."""
     tflite: TfliteFile | None = None
     """The same network for TFLite. None unless the manifest asks for it."""

@@ -69,10 +69,13 @@ class GrammarDecoder(Document):
     """The files and numbers by which a model is decoded with a grammar, as evaluate measured them."""
 
     acoustic_sha256: Digest
-    """Digest of acoustic.onnx, which convert made."""
+    """Digest of acoustic.onnx, or of phrases.onnx if that decodes, as convert made them."""
     grammar_sha256: Digest
     """Digest of grammar.zip, the compiled grammar."""
     calibration: Calibration
+    embedded: bool = False
+    """True if phrases.onnx, the phrase network, decodes the grammar for both engines. False for acoustic.onnx, as in every
+    version from before there was a phrase network."""
 
 
 class Rejection(Document):

@@ -32,6 +32,9 @@ class EvaluateInput(StageInput):
     quantised_sha256: Digest | None = None
     """Network of the engine Native, which is compared with the other one, and which scores free text. None compares
     nothing."""
+    phrases_sha256: Digest | None = None
+    """The phrase network, which decodes the grammar unless the network of acoustic.onnx recognises more phrases. None
+    leaves that one to decode it."""
     data_key: Key
     dataset_digest: Digest
     decoding: Decoding
@@ -69,6 +72,24 @@ class GrammarFigures(Document):
         return self.right + self.wrong + self.rejected
 
 
+class NetworkChoice(Document):
+    """Phrases that each network recognised among the calibration clips and their copies, before rejection. The one with
+    more decodes the grammar, and the phrase network if they are as many.
+    """
+
+    clips: int
+    """The clips and their copies."""
+    phrases_right: int
+    """Those whose phrase the phrase network recognised."""
+    acoustic_right: int
+    """Those whose phrase the network of acoustic.onnx recognised."""
+
+    @property
+    def embedded(self) -> bool:
+        """True if the phrase network decodes the grammar."""
+        return self.phrases_right >= self.acoustic_right
+
+
 class EvaluateOutput(Document):
     """Error rates on the test clips. report.json holds the transcript of every clip."""
 
@@ -89,6 +110,8 @@ class EvaluateOutput(Document):
     without test clips."""
     grammar: GrammarDecoder | None = None
     """The files and numbers that decode with the grammar. None for free text."""
+    networks: NetworkChoice | None = None
+    """The choice of the network for the grammar. None for free text, and for a conversion without phrase network."""
     rejection: Rejection | None = None
     """The file and the number that reject foreign speech in free text. None when it is transcribed, and
     with a grammar."""
@@ -98,7 +121,8 @@ class EvaluateOutput(Document):
     scorer: WeighedScorer | None = None
     """The scorer with its weights, given or tuned. None without one."""
     native: NativeEngine | None = None
-    """The engine Native. None with a scorer, and for conversions without its network."""
+    """The engine Native. None with a scorer, with a grammar that the phrase network decodes, since both engines run that one,
+    and for conversions without the network of Native."""
     figures: GrammarFigures | None = None
     """Counts of test clips by the answer with the grammar or the rejection. None with neither, and without test
     clips."""

@@ -4,6 +4,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from speechmodel_api.base import Document
+from speechmodel_api.phrase_network import PublishedPhrases
 from speechmodel_api.schema import S3Location
 from speechmodel_api.stages.contract import Digest, Key, StageInput, StageName
 from speechmodel_api.stages.decoders import (
@@ -72,6 +73,8 @@ class PublishOutput(Document):
     """`s3://<bucket>/<base>/<model sha256>/<version>/report.html`. None for an evaluation from before there was one."""
     tflite: PublishedTflite | None = None
     """`s3://<bucket>/<base>/<its sha256>/output_graph.tflite`. None unless the manifest asks for it."""
+    phrases: PublishedPhrases | None = None
+    """`s3://<bucket>/<base>/<its sha256>/phrases.onnx`. None unless it decodes the grammar."""
     signed_by: Digest | None = None
     """Digest of the public key that verifies the signature. None for a version that is not signed."""
 
@@ -81,10 +84,10 @@ class FetchInput(Document):
 
     It runs as the init container of server pods. The folder then holds `output_graph.pbmm`,
     `selftest.wav` and `version.json`, which is written last. It holds `acoustic.onnx` for a version
-    that rejects, `acoustic.int8.onnx` for one that the engine Native can decode or free text with confidences, `grammar.zip` for
-    one with a grammar, and `lm.scorer` for one with a scorer, `model.sig` if it was verified, and
-    `versions.json` if the versions were listed. `verified.json` tells the server of the same pod that
-    the digests were compared.
+    that rejects (it is the phrase network if that decodes the grammar), `acoustic.int8.onnx` for one that the engine Native
+    can decode or free text with confidences, `grammar.zip` for one with a grammar, and `lm.scorer` for one with a scorer,
+    `model.sig` if it was verified, and `versions.json` if the versions were listed. `verified.json` tells the server of the
+    same pod that the digests were compared.
     """
 
     stage: Literal["fetch"] = "fetch"

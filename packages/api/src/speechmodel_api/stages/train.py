@@ -98,3 +98,5 @@ class TrainOutput(Document):
     """Values that training used. None from a trainer from before they were reported."""
     graph_sha256: Digest
     graph_bytes: int
+    phrase_head_sha256: Digest | None = None
+    """Digest of phrase_head.npz, the head of the phrase network. None from CoquiSTT, and from a trainer from before there was one."""

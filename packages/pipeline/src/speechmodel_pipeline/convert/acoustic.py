@@ -112,6 +112,11 @@ def _model(weights: Weights) -> onnx.ModelProto:
         ],
         builder.constants,
     )
+    return model_of(graph)
+
+
+def model_of(graph: onnx.GraphProto) -> onnx.ModelProto:
+    """Return the model of a graph, in the versions that every network of ours has."""
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", _OPERATORS)], ir_version=_FORMAT, producer_name="speechmodel"
     )

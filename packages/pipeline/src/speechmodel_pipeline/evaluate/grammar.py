@@ -2,7 +2,6 @@
 decode the clips that are measured.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,8 +41,6 @@ from speechmodel_stagekit.errors import BadConfiguration, BadData
 
 from speechmodel_pipeline.evaluate.calibrating import chosen_clips, impostors, of_each
 from speechmodel_pipeline.evaluate.figures import same_text
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,8 +94,6 @@ def calibrated(model: AcousticModel, grammar: Grammar, dataset: PreparedDataset)
 
     found = of_each(clips, part, dataset, examples)
     right = sum(len(each.right) for each in found)
-    if not right:
-        log.warning("the model recognises none of %d %s clips, so it will accept nothing", len(clips), part.value)
     calibration = calibrate(
         Examples(
             right=[timed.score for each in found for timed in each.right],

@@ -12,8 +12,8 @@ from speechmodel_api.alphabet import CATCH_ALL
 from speechmodel_api.decoding_spec import ForeignSpeech, GrammarSource
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.decoders import GrammarDecoder, NativeEngine, Rejection, WeighedScorer
-from speechmodel_api.stages.evaluate import EvaluateInput, EvaluateOutput
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, MODEL, PAGE, QUANTISED, REPORT, SCORER, SELFTEST, Workspace
+from speechmodel_api.stages.evaluate import EvaluateInput, EvaluateOutput, NetworkChoice
+from speechmodel_api.workspace import GRAMMAR, MODEL, PAGE, QUANTISED, REPORT, SCORER, SELFTEST, Workspace
 from speechmodel_decoding import BeamSearch, FreeTextRecogniser, Recogniser, Spelling
 from speechmodel_runtime import Pcm, read_graph
 from speechmodel_stagekit.artefacts import file_digest, once, require_file
@@ -32,8 +32,9 @@ from speechmodel_pipeline.evaluate.figures import (
     worst,
 )
 from speechmodel_pipeline.evaluate.free_text import Calibrated, in_free_text, opened
-from speechmodel_pipeline.evaluate.grammar import CalibratedOn, calibrated, compile_for, decide, load_acoustic_model
+from speechmodel_pipeline.evaluate.grammar import CalibratedOn, compile_for, decide, load_acoustic_model
 from speechmodel_pipeline.evaluate.native import compare_engines, in_parts
+from speechmodel_pipeline.evaluate.networks import choose_network
 from speechmodel_pipeline.evaluate.page import report_page
 from speechmodel_pipeline.evaluate.scorer import Tuning
 from speechmodel_pipeline.evaluation_report import (
@@ -104,13 +105,14 @@ def _make(task: EvaluateInput, folder: Path) -> EvaluateOutput:
         wer_seen_speakers=report.wer_seen_speakers,
         free_text_wer=details.free_text_wer if details else None,
         grammar=decided.decoder if isinstance(decided, _Decided) else None,
+        networks=decided.networks if isinstance(decided, _Decided) else None,
         rejection=decided.rejection if isinstance(decided, Calibrated) else None,
         confidence=report.confidence.calibration if report.confidence else None,
         scorer=_weighed(tuning, folder) if tuning else None,
         native=NativeEngine(
             quantised_sha256=task.quantised_sha256, clips=native.clips, differences=len(native.differences)
         )
-        if native and task.quantised_sha256
+        if native and not native.same_network and task.quantised_sha256
         else None,
         figures=details.figures if details else None,
         report_sha256=file_digest(folder / REPORT),
@@ -130,6 +132,7 @@ class _Decided:
     decoder: GrammarDecoder
     recogniser: Recogniser
     calibrated_on: CalibratedOn
+    networks: NetworkChoice | None
     results: list[ClipResult]
 
 
@@ -138,23 +141,18 @@ def _decide(
 ) -> _Decided:
     """Write the compiled grammar into `folder` and return what it makes of `clips`."""
     export = Workspace(task.workspace).export(task.convert_key)
-    acoustic = require_file(export / ACOUSTIC, task.acoustic_sha256)
     graph = read_graph(export / MODEL)
     grammar = compile_for(task.decoding, dataset, [label.decode() for label in graph.labels], task.language)
     (folder / GRAMMAR).write_bytes(grammar.to_bytes())
-    model = load_acoustic_model(acoustic)
-    calibration, calibrated_on = calibrated(model, grammar, dataset)
-    recogniser = Recogniser(model, grammar, calibration)
+    network, networks = choose_network(task, export, grammar, dataset)
+    recogniser = network.recogniser
     with ThreadPoolExecutor(available_cpus()) as pool:
         decisions = pool.map(lambda clip: decide(recogniser, read_clip(clip), dataset.speech_level), clips)
         results = [
             with_grammar(result, decision, foreign=not grammar.accepts(result.reference))
             for result, decision in zip(free, decisions, strict=True)
         ]
-    decoder = GrammarDecoder(
-        acoustic_sha256=file_digest(acoustic), grammar_sha256=file_digest(folder / GRAMMAR), calibration=calibration
-    )
-    return _Decided(decoder, recogniser, calibrated_on, results)
+    return _Decided(network.decoder(folder / GRAMMAR), recogniser, network.calibrated_on, networks, results)
 
 
 def _native(
@@ -165,7 +163,11 @@ def _native(
     results: Sequence[ClipResult],
     speech_level: float | None,
 ) -> NativeReport | None:
-    """Return the answers of the engine Native, or None if it cannot decode the model."""
+    """Return the answers of the engine Native, or None if it cannot decode the model. None are compared if both engines run
+    the phrase network.
+    """
+    if isinstance(decided, _Decided) and decided.decoder.embedded:
+        return NativeReport(clips=len(clips), same_network=True)
     if task.quantised_sha256 is None or task.decoding.scorer is not None:
         return None
     quantised = load_acoustic_model(require_file(model.with_name(QUANTISED), task.quantised_sha256))
@@ -279,6 +281,7 @@ def _grammar_report(
         calibration_clips=on.clips,
         calibration_copies=on.copies,
         calibration_right=on.right,
+        networks=decided.networks,
         figures=grammar_figures(phrases, foreign, recorded) if phrases or foreign else None,
         foreign=_by_kind(foreign, recorded),
         free_text_wer=_free_text_wer(phrases, free),

@@ -40,6 +40,7 @@ class Convert(Stage[ConvertOutput]):
             data_key=PREPARE.key(task, done),
             beam_width=task.spec.decoding.beam_width,
             tflite=task.spec.publish.tflite,
+            phrase_head_sha256=done.of(TRAIN).phrase_head_sha256,
         )
 
     def summary(self, output: ConvertOutput) -> str:

@@ -43,6 +43,7 @@ class Evaluate(Stage[EvaluateOutput]):
             model_sha256=done.of(CONVERT).model_sha256,
             acoustic_sha256=done.of(CONVERT).acoustic_sha256,
             quantised_sha256=done.of(CONVERT).quantised_sha256,
+            phrases_sha256=done.of(CONVERT).phrases_sha256,
             data_key=PREPARE.key(task, done),
             dataset_digest=done.of(PREPARE).dataset_digest,
             decoding=decoding(task.spec),
@@ -68,6 +69,11 @@ class Evaluate(Stage[EvaluateOutput]):
             text += f"; {figures.right} right, {figures.wrong} wrong, {figures.rejected} rejected"
             if figures.foreign:
                 text += f", {figures.accepted} of {figures.foreign} foreign clips accepted"
+        if (networks := output.networks) is not None and not networks.embedded:
+            text += (
+                f"; the network of DeepSpeech decodes the grammar, because it recognised {networks.acoustic_right} of "
+                f"{networks.clips} calibration clips and the phrase network {networks.phrases_right}"
+            )
         if (native := output.native) is not None and native.differences:
             text += f"; the engines answer {native.differences} of {native.clips} clips differently"
         measured = (("unseen", output.wer_unseen_speakers), ("known", output.wer_seen_speakers))

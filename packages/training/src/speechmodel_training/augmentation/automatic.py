@@ -26,7 +26,23 @@ AUTO: Final = (
     "add[domain=signal,stddev=0.00025]",
 )
 
+AUTO_OF_HEAD: Final = (
+    *AUTO[:4],
+    # babble in more clips than for the graph, in half of them also in the silence around the speech
+    "overlay[p=0.3,snr=16~12,layers=3]",
+    "pause_before[p=0.5]",
+    "pause_after[p=0.5]",
+    "overlay[p=0.6,snr=16~12,layers=3]",
+    *AUTO[7:],
+)
+"""Auto for the head of the phrase network."""
+
 
 def chosen(augmentation: Augmentations) -> tuple[str, ...]:
     """Return the entries of a training, those of Auto included."""
     return AUTO if augmentation == NAME else tuple(augmentation)
+
+
+def chosen_for_head(augmentation: Augmentations) -> tuple[str, ...]:
+    """Return the entries of the training of the phrase network's head."""
+    return AUTO_OF_HEAD if augmentation == NAME else tuple(augmentation)
