@@ -33,4 +33,5 @@ def rising_tone() -> np.ndarray:
     """Return a tone that rises and a faint one, 0.75 s at 16 kHz."""
     time = np.arange(12000) / 16000
     rising = 4000 * np.sin(2 * np.pi * (200 * time + 900 * time**2)) * np.exp(-(((time - 0.4) / 0.2) ** 2))
-    return np.rint(rising + 200 * np.sin(2 * np.pi * 2500 * time)).astype(np.int16)
+    made: np.ndarray = np.rint(rising + 200 * np.sin(2 * np.pi * 2500 * time)).astype(np.int16)
+    return made
