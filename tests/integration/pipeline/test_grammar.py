@@ -74,7 +74,7 @@ def test_the_transcripts_are_the_phrases_of_the_grammar_dataset(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("knowing", [True, False], ids=["the phrase network", "the network of DeepSpeech"])
-def test_the_network_that_recognises_more_of_the_dev_clips_decodes_the_grammar(
+def test_the_network_that_recognises_clearly_more_of_the_dev_clips_decodes_the_grammar(
     knowing: bool, tmp_path: Path, deepspeech: Path
 ) -> None:
     workspace = make_workspace(tmp_path, deepspeech, THIRDS)

@@ -20,7 +20,7 @@ from speechmodel_training.features import Frames, Samples, read_samples
 
 NEGATIVES = 4
 """One of so many negatives is used. The embedding tells words of no language from commands so well that with all of them
-the head rejects voices that it does not know, and commands in noise (decision 59)."""
+the head rejects voices that it does not know, and commands in noise (decision 57)."""
 MOST_FRAMES = 600_000
 """Most frames whose embeddings are kept: 115 MB, for 3.3 hours of speech. Of a larger dataset, a part is drawn."""
 

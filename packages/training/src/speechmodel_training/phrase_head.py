@@ -16,6 +16,7 @@ from speechmodel_training.augmentation import Augmenter
 from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.draws import number
 from speechmodel_training.embeddings import EmbeddedClip, embedded_clips, leave_if_stopped
+from speechmodel_training.features import Frames
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +70,8 @@ class _Learner:
     """The weights, and AdamW's moments of them."""
 
     def __init__(self, clips: Sequence[EmbeddedClip], *, classes: int, seed: int) -> None:
-        frames = np.concatenate([clip.embeddings for clip in clips]).astype(np.float32)
-        width = frames.shape[1]
-        self._mean, self._deviation = frames.mean(axis=0), np.maximum(frames.std(axis=0), _LEAST_DEVIATION)
+        self._mean, self._deviation = _moments(clips)
+        width = len(self._mean)
         self._seed = number(f"{seed}/phrase head weights") % 2**31
         chance = np.random.default_rng(self._seed)
         he, glorot = np.sqrt(2 / width), np.sqrt(2 / (UNITS + classes))
@@ -133,6 +133,14 @@ class _Learner:
 
     def _dropped(self, values: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
         return tf.nn.experimental.stateless_dropout(values, DROPOUT, [self._seed, draw])
+
+
+def _moments(clips: Sequence[EmbeddedClip]) -> tuple[Frames, Frames]:
+    """Return mean and deviation of the embeddings, [96] each, without a copy of all of them."""
+    frames = sum(len(clip.embeddings) for clip in clips)
+    mean = sum(clip.embeddings.sum(axis=0, dtype=np.float64) for clip in clips) / frames
+    squares = sum(np.square(clip.embeddings - mean).sum(axis=0) for clip in clips) / frames
+    return mean.astype(np.float32), np.maximum(np.sqrt(squares), _LEAST_DEVIATION).astype(np.float32)
 
 
 def _counts(labels: tf.SparseTensor) -> tf.Tensor:

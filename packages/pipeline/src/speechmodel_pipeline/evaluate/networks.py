@@ -1,4 +1,4 @@
-"""The network that decodes a grammar: the phrase network, or that of acoustic.onnx if it recognises more of the dev clips."""
+"""The network that decodes a grammar: the phrase network, or that of acoustic.onnx if it recognises clearly more of the dev clips."""
 
 import logging
 from dataclasses import dataclass
