@@ -32,7 +32,7 @@ import numpy as np
 from speechmodel_api.augmentation import parse
 from speechmodel_api.spec import SpeechModelSpec
 from speechmodel_api.stages.contract import INPUT_VARIABLE, RESULT_VARIABLE, StageInput
-from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, Workspace
+from speechmodel_api.workspace import ACOUSTIC, GRAMMAR, PHRASES, Workspace
 from speechmodel_decoding import AcousticModel, Grammar, Recogniser
 from speechmodel_pipeline.evaluate.grammar import decide
 from speechmodel_pipeline.prepare.audio_files import audio_files
@@ -218,11 +218,12 @@ def train(takes: Sequence[Take], folder: Path, arguments: argparse.Namespace) ->
         done = done.plus(stage, _output(stage, stage.document(task, 1, done), folder))
     workspace, evaluated = Workspace(folder), done.of(EVALUATE)
     assert evaluated.grammar is not None
+    network = PHRASES if evaluated.grammar.embedded else ACOUSTIC
     data = open_dataset(workspace.data(PREPARE.key(task, done)))
     content = (workspace.report(EVALUATE.key(task, done)) / GRAMMAR).read_bytes()
     return Model(
         Recogniser(
-            AcousticModel(workspace.export(CONVERT.key(task, done)) / ACOUSTIC),
+            AcousticModel(workspace.export(CONVERT.key(task, done)) / network),
             Grammar.from_bytes(content, data.alphabet()),
             evaluated.grammar.calibration,
         ),

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from zipfile import BadZipFile
 
 from speechmodel_api.reasons import Reason
 from speechmodel_api.stages.convert import ConvertInput, ConvertOutput, PublishedModel
@@ -169,7 +168,7 @@ def _phrases(task: ConvertInput, folder: Path, graph: GraphInfo, clips: Sequence
     if task.published is None or (head.is_file() and file_digest(head) == task.phrase_head_sha256):
         try:
             export_phrase_network(require_file(head, task.phrase_head_sha256), target)
-        except (ValueError, BadZipFile) as error:
+        except ValueError as error:
             raise BadData(
                 Reason.MODEL_UNUSABLE, f"{head} is not a valid head ({error}); train the model again"
             ) from error
