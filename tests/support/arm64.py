@@ -21,7 +21,7 @@ PYTHON_VERSION = "3.13"
 """The version in SUITE, from which the images are made."""
 PACKAGES = ("python3:arm64", "libstdc++6:arm64", "qemu-user:amd64")
 """The qemu-user of SUITE runs ONNX Runtime. Version 7.2, which Debian 12 has, crashes when it is imported."""
-MEMBERS = ("api", "stagekit", "runtime", "decoding", "inference")
+MEMBERS = ("api", "stagekit", "runtime", "embedding", "decoding", "inference")
 """Packages of the project in the image."""
 MAGIC = "7f454c460201010000000000000000000200b700"
 """First 20 bytes of a program for arm64: ELF, 64 bits, little-endian, any ABI, an executable file, AArch64."""
