@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from speechmodel_api.alphabet import CATCH_ALL
+from speechmodel_api.augmentation import parse
 from speechmodel_decoding import AcousticModel, Decoder
 from speechmodel_decoding.compiling import compile_grammar
 from speechmodel_embedding import frame_count
@@ -14,9 +15,10 @@ from speechmodel_runtime import load
 from speechmodel_stagekit.dataset import Clip, Part
 from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import stop_requested
+from speechmodel_training.augmentation import Augmenter
 from speechmodel_training.dataset import TrainingSet
-from speechmodel_training.embeddings import embedded_clips, embeddings
-from speechmodel_training.phrase_head import train_head
+from speechmodel_training.embeddings import EmbeddedClip, embedded_clips, embeddings
+from speechmodel_training.phrase_head import _batch_size, train_head
 from support.tones import rising_tone
 
 from .conftest import ALPHABET, DATASET_DIGEST, UNCHANGED, Row
@@ -75,3 +77,16 @@ def test_clips_are_embedded_in_every_version_and_a_part_of_the_negatives(trainin
     catch_all = sum(clip.labels == (len(ALPHABET),) for clip in found)
     assert len(found) - catch_all == 2 * len(training_set.train)
     assert 0 < catch_all < len(negatives)
+
+
+@pytest.mark.parametrize(("frames", "labels", "size"), [(100, 30, 4), (1500, 3000, 2), (1500, 20_000, 1)])
+def test_a_step_has_fewer_clips_where_its_outputs_are_many(frames: int, labels: int, size: int) -> None:
+    clips = [EmbeddedClip(np.zeros((frames, 96), np.float16), (0,)) for _ in range(4)]
+    assert _batch_size(clips, labels + 1) == size
+
+
+def test_fast_speech_has_as_many_frames_as_its_transcript_needs(training_set: TrainingSet) -> None:
+    clip = Clip(training_set.train[0].path, "espejo llama a mi hija " * 2, Part.TRAIN)
+    faster = Augmenter((parse("speed[factor=2]"),), seed=1)
+    (found,) = embedded_clips(TrainingSet(DATASET_DIGEST, ALPHABET, (clip,), ()), faster, seed=1, versions=1)
+    assert clip.frames / 2 < len(found.embeddings) == clip.frames_needed

@@ -25,9 +25,7 @@ class Maximum:
     """The largest of neighbours, every other of which is skipped over frequency."""
 
     over_time: bool
-    """True for two neighbours in time too."""
-    dilation: int
-    """Distance of the neighbours in time."""
+    """True for two neighbours in time too, at the distance of the layer's dilation."""
     step: int
     """2 if every other one in time is skipped."""
 
@@ -37,19 +35,20 @@ class Layer:
     """A convolution over time and frequency, with what follows it."""
 
     kernel: npt.NDArray[np.float32]
-    """`[time, frequency, channels before, channels after]`. Time is never padded. Frequency is padded by one zero at
-    both ends if the kernel has three weights there.
-    """
+    """`[time, frequency, channels before, channels after]`. Time is never padded."""
     bias: npt.NDArray[np.float32]
     """`[channels after]`."""
-    padded: bool
-    """True if frequency is padded."""
     activated: bool
     """True if max(x, 0.2 x, -0.4) follows. The last layer has none."""
     dilation: int
     """Distance in time of what the kernel's weights are for."""
     maximum: Maximum | None
     """The maximum that follows."""
+
+    @property
+    def padding(self) -> int:
+        """Zeros at both ends of frequency, so that it keeps its length."""
+        return int(self.kernel.shape[1] // 2)
 
 
 def layers() -> Iterator[Layer]:
@@ -63,10 +62,9 @@ def layers() -> Iterator[Layer]:
             yield Layer(
                 kernel=kernel,
                 bias=weights[f"bias_{index}"],
-                padded=kernel.shape[1] == 3,
                 activated=index < count - 1,
                 dilation=dilation,
-                maximum=Maximum(over_time, dilation, step) if index in _HALVES_FREQUENCY else None,
+                maximum=Maximum(over_time, step) if index in _HALVES_FREQUENCY else None,
             )
             if over_time and step == 1:
                 dilation *= 2

@@ -69,7 +69,7 @@ class BatchMaker:
         augmented = [self._augmented(clip, epoch, version) for version in range(self._versions) for clip in chosen]
         clips = [*chosen] * self._versions
         needed = [self._clips[clip].frames_needed for clip in clips]
-        features = [_lengthened(each.features, most) for each, most in zip(augmented, needed, strict=True)]
+        features = [lengthened(each.features, most) for each, most in zip(augmented, needed, strict=True)]
         frames = [len(each) for each in features]
         silence = [
             # the transcript must have enough frames left
@@ -124,7 +124,7 @@ class BatchMaker:
         return max(self._augmenter.frames(clip.samples, clip=index, epoch=epoch), clip.frames_needed)
 
 
-def _lengthened(features: Frames, fewest: int) -> Frames:
+def lengthened(features: Frames, fewest: int) -> Frames:
     """Return the features with at least `fewest` frames, the last one repeated: faster speech may
     leave fewer frames than CTC needs.
     """

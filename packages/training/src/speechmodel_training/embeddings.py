@@ -14,6 +14,7 @@ from speechmodel_stagekit.errors import Stopped
 from speechmodel_stagekit.program import stop_requested
 
 from speechmodel_training.augmentation import Augmenter
+from speechmodel_training.batches import lengthened
 from speechmodel_training.dataset import TrainingSet
 from speechmodel_training.draws import number
 from speechmodel_training.features import Frames, Samples, read_samples
@@ -43,18 +44,16 @@ def embedded_clips(training_set: TrainingSet, augmenter: Augmenter, *, seed: int
     clips = training_set.train
     index = {label: place for place, label in enumerate(training_set.alphabet)}
 
-    def embedded(draw: tuple[int, int]) -> EmbeddedClip | None:
+    def embedded(draw: tuple[int, int]) -> EmbeddedClip:
         leave_if_stopped()
         clip, version = draw
         sound = augmenter.sound(read_samples(clips[clip].path), clip=clip, epoch=version)
         made = embeddings(np.rint(sound.samples * np.float32(32768)).astype(np.int16))
-        if len(made) < clips[clip].frames_needed:  # faster speech may leave fewer frames than CTC needs
-            return None
+        made = lengthened(made, clips[clip].frames_needed)
         return EmbeddedClip(made.astype(np.float16), tuple(index[label] for label in clips[clip].transcript))
 
     with ThreadPoolExecutor(available_cpus(), thread_name_prefix="embeddings") as pool:
-        made = pool.map(embedded, _drawn(training_set, augmenter, seed, versions))
-        return [each for each in made if each is not None]
+        return list(pool.map(embedded, _drawn(training_set, augmenter, seed, versions)))
 
 
 def _drawn(training_set: TrainingSet, augmenter: Augmenter, seed: int, versions: int) -> list[tuple[int, int]]:
@@ -94,21 +93,21 @@ def _network() -> tf.types.experimental.PolymorphicFunction:
     def compute(hops: tf.Tensor) -> tf.Tensor:
         values = hops[None, :, :, None]
         for kernel, bias, layer in network:
-            side = [1, 1] if layer.padded else [0, 0]
+            side = [layer.padding, layer.padding]
             values = tf.nn.conv2d(values, kernel, 1, [[0, 0], [0, 0], side, [0, 0]], dilations=[layer.dilation, 1])
             values += bias
             if layer.activated:
                 values = tf.maximum(tf.nn.leaky_relu(values, LEAK), ACTIVATION_FLOOR)
             if layer.maximum is not None:
-                values = _largest(values, layer.maximum)
+                values = _largest(values, layer.maximum, layer.dilation)
         return values[0, :, 0]
 
     return tf.function(compute, input_signature=[tf.TensorSpec([None, BANDS], tf.float32)], autograph=False)
 
 
-def _largest(values: tf.Tensor, maximum: Maximum) -> tf.Tensor:
+def _largest(values: tf.Tensor, maximum: Maximum, dilation: int) -> tf.Tensor:
     """Return the largest of neighbours. TensorFlow has no maximum of dilated neighbours on CPUs."""
     values = tf.nn.max_pool2d(values, [1, 2], [1, 2], "VALID")
     if maximum.over_time:
-        values = tf.maximum(values[:, : -maximum.dilation], values[:, maximum.dilation :])
+        values = tf.maximum(values[:, :-dilation], values[:, dilation:])
     return values[:, :: maximum.step]

@@ -23,8 +23,10 @@ log = logging.getLogger(__name__)
 MOST_STEPS = 1000
 """Most steps. A graph that was trained for fewer steps has a head of as few."""
 BATCH_SIZE = 32
+MOST_OUTPUTS = 10_000_000
+"""Most outputs of a step, 40 MB: with thousands of labels or clips of half a minute, a step has fewer clips."""
 MOST_VERSIONS = 2
-"""Most versions of a clip, each augmented differently. Four were no better, for twice the work."""
+"""Most versions of a clip, each augmented differently. Each costs as much as the steps."""
 UNITS, DROPOUT, NOISE = 128, 0.2, 0.1
 """Units of the dense layer, and what training takes from or adds to its standardised inputs."""
 LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 3e-3, 0.01, 0.2
@@ -41,7 +43,7 @@ def train_head(training_set: TrainingSet, augmenter: Augmenter, *, seed: int, st
     versions = min(ceil(steps * BATCH_SIZE / len(training_set.train)), MOST_VERSIONS)
     clips = embedded_clips(training_set, augmenter, seed=seed, versions=versions)
     learner = _Learner(clips, classes=len(training_set.alphabet) + 1, seed=seed)
-    batches, loss = _batches(len(clips), seed), 0.0
+    batches, loss = _batches(len(clips), _batch_size(clips, len(training_set.alphabet) + 1), seed), 0.0
     for step in range(steps):
         leave_if_stopped()
         loss = learner.step([clips[clip] for clip in next(batches)], step, _share_of_rate((step + 1) / steps))
@@ -49,15 +51,21 @@ def train_head(training_set: TrainingSet, augmenter: Augmenter, *, seed: int, st
     return learner.head()
 
 
-def _batches(clips: int, seed: int) -> Iterator[list[int]]:
+def _batch_size(clips: Sequence[EmbeddedClip], classes: int) -> int:
+    """Return the number of clips in a step."""
+    longest = max(len(clip.embeddings) for clip in clips)
+    return max(min(BATCH_SIZE, len(clips), MOST_OUTPUTS // (longest * classes)), 1)
+
+
+def _batches(clips: int, size: int, seed: int) -> Iterator[list[int]]:
     """Yield batches of clips without end, each clip once before any is there again."""
     chance = np.random.default_rng(number(f"{seed}/phrase head"))
     waiting: list[int] = []
     while True:
-        while len(waiting) < min(BATCH_SIZE, clips):
+        while len(waiting) < size:
             waiting += chance.permutation(clips).tolist()
-        yield waiting[:BATCH_SIZE]
-        del waiting[:BATCH_SIZE]
+        yield waiting[:size]
+        del waiting[:size]
 
 
 def _share_of_rate(progress: float) -> float:

@@ -59,7 +59,7 @@ def _layer(builder: Builder, values: str, name: str, layer: Layer) -> str:
     """Add a layer of the embedding."""
     kernel = builder.constant(f"{name}/kernel", layer.kernel.transpose(3, 2, 0, 1))
     bias = builder.constant(f"{name}/bias", layer.bias)
-    side = 1 if layer.padded else 0
+    side = layer.padding
     values = builder.node(
         "Conv", [values, kernel, bias], f"{name}/convolution", pads=[0, side, 0, side], dilations=[layer.dilation, 1]
     )
@@ -74,6 +74,6 @@ def _layer(builder: Builder, values: str, name: str, layer: Layer) -> str:
             name,
             kernel_shape=[1 + maximum.over_time, 2],
             strides=[maximum.step, 2],
-            dilations=[maximum.dilation, 1],
+            dilations=[layer.dilation, 1],
         )
     return values
